@@ -1,0 +1,15 @@
+"""Published human-pose methods as an add-on to MMPose 1.x.
+
+Importing this package registers its modules into MMPose's registries, so
+``custom_imports = dict(imports=['mmpose_ext'])`` is all a config needs.
+"""
+
+from . import compat
+
+# Before the others, because it makes what they import importable.
+compat.apply()
+
+from . import datasets, engine, models  # noqa: E402
+from .version import __version__  # noqa: E402
+
+__all__ = ['__version__', 'compat', 'datasets', 'engine', 'models']

@@ -1,0 +1,3 @@
+from .occlusion import Cutout
+
+__all__ = ['Cutout']

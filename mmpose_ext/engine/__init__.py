@@ -1,0 +1,3 @@
+from . import atomic_backend, hooks
+
+__all__ = ['atomic_backend', 'hooks']

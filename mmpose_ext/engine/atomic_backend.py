@@ -1,0 +1,27 @@
+import os
+from pathlib import Path
+from typing import Union
+
+from mmengine.fileio import LocalBackend, register_backend
+
+
+@register_backend('atomic')
+class AtomicBackend(LocalBackend):
+    """Local files that are whole whenever the process is killed.
+
+    MMEngine writes a checkpoint straight to its name, and where a best one
+    is kept it writes the checkpoint of the epoch a second time, over the
+    one that a resumed run would start from. With this backend a file keeps
+    its old content until the new one is complete::
+
+        default_hooks = dict(
+            checkpoint=dict(backend_args=dict(backend='atomic')))
+
+    Only ``put`` differs from :class:`mmengine.fileio.LocalBackend`. What a
+    killed process leaves behind is named ``*.part``.
+    """
+
+    def put(self, obj: bytes, filepath: Union[str, Path]) -> None:
+        part = f'{filepath}.part'
+        super().put(obj, part)
+        os.replace(part, filepath)

@@ -1,0 +1,201 @@
+"""Check a COCO-style annotation file, and the images that it speaks of."""
+
+import json
+import logging
+import math
+import os.path as osp
+from typing import Optional, Sequence
+
+import numpy as np
+from mmengine.logging import print_log
+
+from ...errors import InputError
+
+_IMAGE_KEYS = {'id', 'file_name', 'width', 'height'}
+_IMAGES_TRIED = 10
+
+
+def check_file(path: str, what: str) -> None:
+    """Check that a file that the user has named is there.
+
+    Args:
+        path (str): The file.
+        what (str): What the file is and where it was named; begins the
+            message.
+
+    Raises:
+        InputError: The file is missing or empty.
+    """
+    if not osp.isfile(path):
+        raise InputError(f"{what} '{path}' does not exist")
+    if osp.getsize(path) == 0:
+        raise InputError(f"{what} '{path}' is empty")
+
+
+def read_json(path: str, what: str):
+    """Read a JSON file that the user has named.
+
+    Args:
+        path (str): The file.
+        what (str): As in :func:`check_file`.
+
+    Returns:
+        Any: The content.
+
+    Raises:
+        InputError: The file is missing, empty or not JSON.
+    """
+    check_file(path, what)
+    with open(path, encoding='utf-8') as f:
+        try:
+            return json.load(f)
+        except ValueError as e:
+            raise InputError(f"{what} '{path}' is not JSON: {e}") from e
+
+
+def check_coco(content, path: str) -> None:
+    """Check that a file is in COCO format and has images.
+
+    Raises:
+        InputError: It is not, or it has none.
+    """
+    if not isinstance(content, dict) or 'images' not in content:
+        raise InputError(
+            f"annotation file '{path}' is not in COCO format: expected an "
+            "object with 'images', 'annotations' and 'categories', got "
+            f'{_kind(content)}'
+        )
+    if not content['images']:
+        raise InputError(f"annotation file '{path}' has no images")
+    for image in content['images']:
+        missing = _IMAGE_KEYS.difference(image)
+        if missing:
+            raise InputError(
+                f"annotation file '{path}': image {image.get('id', image)} "
+                f'lacks {", ".join(sorted(missing))}'
+            )
+
+
+def check_keypoints(
+    content: dict, path: str, num_keypoints: Optional[int], name: str
+) -> None:
+    """Check the persons of a COCO file that are trained or evaluated on.
+
+    Zero-area boxes are no error, because MMPose leaves them out, but they
+    are counted in a warning.
+
+    Args:
+        content (dict): The parsed file.
+        path (str): Its name, for messages.
+        num_keypoints (int, optional): How many keypoints each person has
+            according to the dataset, or None if that is not known.
+        name (str): The dataset's class, for messages.
+
+    Raises:
+        InputError: There are no annotations, none has keypoints, their
+            number differs from the dataset's, a box is not finite, or no
+            person at all can be used.
+    """
+    annotations = content.get('annotations')
+    if not annotations:
+        raise InputError(f"annotation file '{path}' has no annotations")
+    persons = [a for a in annotations if 'keypoints' in a and 'bbox' in a]
+    if not persons:
+        raise InputError(
+            f"annotation file '{path}': none of its {len(annotations)} "
+            'annotations has keypoints and a bbox; is it one of another task?'
+        )
+    if num_keypoints is not None:
+        _check_number(persons, path, num_keypoints, name)
+
+    flat = _is_flat(_boxes(persons, path), persons, content['images'])
+    labelled = np.array([_is_labelled(a) for a in persons])
+    if not (labelled & ~flat).any():
+        raise InputError(
+            f"annotation file '{path}': none of its {len(persons)} persons "
+            'has a labelled keypoint in a box of an area above zero'
+        )
+    if (labelled & flat).any():
+        first = persons[int((labelled & flat).argmax())]
+        print_log(
+            f'{(labelled & flat).sum()} of {labelled.sum()} persons in '
+            f"'{path}' have a box without area inside the image and are left "
+            f'out (first: annotation {first.get("id")}, {first["bbox"]})',
+            logger='current',
+            level=logging.WARNING,
+        )
+
+
+def check_images(content: dict, folder: str, where: str) -> None:
+    """Check that the folder of images exists and holds what a file lists.
+
+    Only the first few images are looked for: that finds a wrong folder
+    without a visit to every file of a large dataset.
+
+    Args:
+        content (dict): The parsed COCO file.
+        folder (str): Where its file names start, '' for the current folder.
+        where (str): The config's key of the folder, for the message.
+
+    Raises:
+        InputError: The folder is missing, or all images that were tried are.
+    """
+    if folder and not osp.isdir(folder):
+        raise InputError(f"image folder '{folder}' ({where}) does not exist")
+    names = [i['file_name'] for i in content['images'][:_IMAGES_TRIED]]
+    if not any(osp.exists(osp.join(folder, name)) for name in names):
+        raise InputError(
+            f"image folder '{folder}' ({where}) has none of the first "
+            f"{len(names)} images of the annotation file, such as '{names[0]}'"
+        )
+
+
+def _check_number(
+    persons: Sequence[dict], path: str, num_keypoints: int, name: str
+) -> None:
+    lengths = np.array([len(a['keypoints']) for a in persons])
+    wrong = lengths != 3 * num_keypoints
+    if wrong.any():
+        i = int(wrong.argmax())
+        raise InputError(
+            f"annotation file '{path}': annotation {persons[i].get('id')} has "
+            f'{lengths[i] / 3:g} keypoints, but {name} has {num_keypoints} '
+            f'({wrong.sum()} of {len(persons)} annotations differ)'
+        )
+
+
+def _boxes(persons: Sequence[dict], path: str) -> np.ndarray:
+    """The boxes of all persons, shape (N, 4)."""
+    for a in persons:
+        if len(a['bbox']) != 4 or not all(map(math.isfinite, a['bbox'])):
+            raise InputError(
+                f"annotation file '{path}': annotation {a.get('id')} has the "
+                f'bbox {a["bbox"]}, expected finite x, y, width, height'
+            )
+    return np.array([a['bbox'] for a in persons], dtype=float)
+
+
+def _is_labelled(annotation: dict) -> bool:
+    """Whether MMPose takes a person, if its box is good."""
+    return (
+        not annotation.get('iscrowd')
+        and annotation.get('num_keypoints') != 0
+        and any(annotation['keypoints'])
+    )
+
+
+def _is_flat(
+    boxes: np.ndarray, persons: Sequence[dict], images: Sequence[dict]
+) -> np.ndarray:
+    """Which boxes (N, 4) have no area once clipped as MMPose clips them."""
+    sizes = {i['id']: (i['width'], i['height']) for i in images}
+    limit = np.array([sizes.get(a['image_id'], (0, 0)) for a in persons]) - 1
+    start = np.clip(boxes[:, :2], 0, limit)
+    end = np.clip(boxes[:, :2] + boxes[:, 2:], 0, limit)
+    return (end <= start).any(axis=1)
+
+
+def _kind(content) -> str:
+    if isinstance(content, dict):
+        return f'an object with {sorted(content)[:5]}'
+    return f'a {type(content).__name__}'

@@ -1,0 +1,84 @@
+import random
+from typing import Dict, Optional
+
+import numpy as np
+import torch
+from mmengine.dist import all_gather_object, get_rank, get_world_size
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
+
+
+@HOOKS.register_module()
+class RandomStateHook(Hook):
+    """Let a resumed run draw the random numbers it would have drawn.
+
+    The states of Python's, NumPy's and torch's generators at the end of a
+    training epoch go into the checkpoint, one set for each process, and the
+    next epoch begins with them. So it does in a run that is not stopped:
+    what is drawn between two epochs, by the validation for one, then
+    changes nothing in the training, and a run resumed from a checkpoint
+    ends with the weights of one that went through. The data loader must
+    draw nothing in processes that live longer than an epoch:
+    ``num_workers=0``, or ``persistent_workers=False``, and the seed must be
+    set in the config.
+
+    It works for training by epoch. Training by iteration draws the next
+    batch before any hook can run, so there nothing is kept.
+
+    In a config: ``custom_hooks = [dict(type='RandomStateHook')]``.
+    """
+
+    # First to see the end of an epoch and first to begin one, so that what
+    # other hooks draw there does not count.
+    priority = 'VERY_HIGH'
+
+    _key = 'random_states'
+
+    def __init__(self) -> None:
+        # One for each process.
+        self._states: Optional[list] = None
+
+    def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
+        self._states = checkpoint.get(self._key)
+
+    def before_train(self, runner) -> None:
+        if runner.iter == 0:  # weights were loaded, no run is resumed
+            self._states = None
+        elif self._states is None or len(self._states) != get_world_size():
+            runner.logger.warning(
+                'The checkpoint has no random states of '
+                f'{get_world_size()} process(es): the resumed run will '
+                'draw other random numbers than an uninterrupted one.'
+            )
+            self._states = None
+
+    def before_train_epoch(self, runner) -> None:
+        if self._states is not None:
+            _set_random_state(self._states[get_rank()])
+
+    def after_train_epoch(self, runner) -> None:
+        self._states = all_gather_object(_get_random_state())
+
+    def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
+        if self._states is not None:
+            checkpoint[self._key] = self._states
+
+
+def _get_random_state() -> Dict:
+    state = dict(
+        python=random.getstate(),
+        numpy=np.random.get_state(),
+        torch=torch.get_rng_state(),
+    )
+    if torch.cuda.is_available():
+        state['cuda'] = torch.cuda.get_rng_state()
+    return state
+
+
+def _set_random_state(state: Dict) -> None:
+    random.setstate(state['python'])
+    np.random.set_state(state['numpy'])
+    # A checkpoint is loaded onto the device, these belong on the CPU.
+    torch.set_rng_state(state['torch'].cpu())
+    if 'cuda' in state and torch.cuda.is_available():
+        torch.cuda.set_rng_state(state['cuda'].cpu())

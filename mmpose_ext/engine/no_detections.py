@@ -1,0 +1,49 @@
+"""Let a config be evaluated where a detection file has no box left."""
+
+import logging
+from typing import Sequence
+
+from mmengine.logging import print_log
+
+from .. import evaluation  # noqa: F401, registers the metric
+from ..errors import InputError
+
+_COCO_METRICS = {'CocoMetric', 'mmpose.CocoMetric', 'EmptySafeCocoMetric'}
+
+
+def accept_no_detections(cfg, split: str, datasets: Sequence[dict]) -> None:
+    """Change a config such that datasets without a sample can be evaluated.
+
+    MMEngine can neither serialise nor round up an empty dataset, and MMPose's
+    ``CocoMetric`` cannot evaluate one.
+
+    Args:
+        cfg (Config): The config, changed in place.
+        split (str): ``'val'`` or ``'test'``.
+        datasets (Sequence[dict]): Those parts of the config that describe a
+            dataset without a sample. If there are none, nothing is changed.
+
+    Raises:
+        InputError: The config's metrics cannot evaluate an empty result.
+    """
+    if not datasets:
+        return
+    for dataset in datasets:
+        dataset['serialize_data'] = False
+        print_log(
+            f"no box of the detection file '{dataset['bbox_file']}' is left "
+            'to evaluate: every person counts as missed',
+            logger='current',
+            level=logging.WARNING,
+        )
+    cfg[f'{split}_dataloader']['sampler']['round_up'] = False
+
+    evaluator = cfg[f'{split}_evaluator']
+    for metric in evaluator if isinstance(evaluator, list) else [evaluator]:
+        if metric.get('type') in _COCO_METRICS:
+            metric['type'] = 'EmptySafeCocoMetric'
+        elif metric.get('type') != 'DumpResults':
+            raise InputError(
+                f"detection file '{datasets[0]['bbox_file']}' leaves no box "
+                f'to evaluate, which {metric.get("type")} cannot do'
+            )

@@ -1,0 +1,208 @@
+"""Detect the persons of many images, interruptible and on several ranks."""
+
+import contextlib
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, Dict, Iterator, List, Sequence, Tuple, Union
+
+import mmengine.dist as dist
+from mmengine.config import Config
+from rich.progress import track
+from torch.utils.data import DataLoader, Dataset
+
+from ..errors import InputError
+from .box_file import as_entries
+from .files import read_image, write_json
+from .persons import PersonDetector, prepare
+
+
+def detect_to_file(
+    detector: PersonDetector,
+    images: Sequence[Tuple[int, Path]],
+    out: Union[str, Path],
+    run: Dict[str, Any],
+    batch_size: int = 8,
+    num_workers: int = 0,
+) -> List[dict]:
+    """Detect the persons of many images, and write one file of boxes.
+
+    Each batch that is done goes into ``<out>.partial.<rank>.jsonl`` at once.
+    A run that was interrupted goes on from there, also with another number
+    of processes; at the end these files are removed. Where a process group
+    runs, its ranks take turns batch by batch, so that every batch holds the
+    same images, and the file the same boxes, with any number of ranks.
+
+    Args:
+        detector (PersonDetector): The detector.
+        images (Sequence[Tuple[int, Path]]): Id and path of each image.
+        out (str | Path): The file to write, see :func:`read_boxes`.
+        run (Dict[str, Any]): What tells this run from another one (see
+            :func:`describe_run`); boxes of another one are never taken over.
+        batch_size (int): Images per step. Defaults to 8.
+        num_workers (int): Processes that read images. Defaults to 0, which
+            reads them between the steps.
+
+    Returns:
+        List[dict]: The content of the file, image by image in the order of
+        ``images``, the best box of each image first.
+
+    Raises:
+        InputError: If there are partial files of another run, or an image
+            cannot be decoded.
+    """
+    out = Path(out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    run = json.loads(json.dumps({**run, 'batch_size': batch_size}))
+    partial = _PartialBoxes(out, run)
+    done = partial.read()
+    dist.barrier()  # nobody appends before everybody has read
+
+    size = len(images)
+    batches = [
+        range(start, min(start + batch_size, size))
+        for start in range(0, size, batch_size)
+    ]
+    mine = range(dist.get_rank(), len(batches), dist.get_world_size())
+    mine = [i for i in mine if i not in done]
+    loader = DataLoader(
+        _Images([path for _, path in images], detector.pipeline),
+        batch_sampler=[batches[i] for i in mine],
+        num_workers=num_workers,
+        collate_fn=list,
+    )
+    with partial.open() as append:
+        steps = track(
+            loader, 'Detecting persons', disable=not dist.is_main_process()
+        )
+        for samples, i in zip(steps, mine):
+            for sample in samples:
+                if isinstance(sample, InputError):
+                    raise sample
+            done[i] = [
+                box
+                for j, found in zip(batches[i], detector.predict(samples))
+                for box in as_entries(images[j][0], found)
+            ]
+            append(i, done[i])
+
+    for other in dist.all_gather_object(done):
+        done.update(other)
+    boxes = [box for i in range(len(batches)) for box in done[i]]
+    if dist.is_main_process():
+        write_json(out, boxes)
+        partial.remove()
+    dist.barrier()
+    return boxes
+
+
+def describe_run(
+    config: Config, checkpoint: str, ann_file: Union[str, Path], **flags
+) -> Dict[str, Any]:
+    """Describe a run of a detector by what its boxes depend on.
+
+    Returns:
+        Dict[str, Any]: Digests of what the config says of the model and its
+        data and of the content of both files (a checkpoint that is no local
+        file counts by its address), and the flags as they are.
+    """
+    parts = [config.model.to_dict(), config.test_dataloader.to_dict()]
+    text = json.dumps(parts, sort_keys=True, default=str)
+    return dict(
+        config=_digest(text.encode()),
+        checkpoint=_digest(Path(checkpoint).read_bytes())
+        if Path(checkpoint).is_file()
+        else checkpoint,
+        ann_file=_digest(Path(ann_file).read_bytes()),
+        **flags,
+    )
+
+
+class _Images(Dataset):
+    """Images, read and prepared for a detector.
+
+    One that cannot be read comes as its error, because an exception in a
+    worker process would reach the user as a traceback.
+    """
+
+    def __init__(self, paths: Sequence[Path], pipeline):
+        self.paths = paths
+        self.pipeline = pipeline
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> Union[dict, InputError]:
+        try:
+            return prepare(read_image(self.paths[index]), self.pipeline)
+        except InputError as e:
+            return e
+
+
+class _PartialBoxes:
+    """What interrupted runs have found, one file per rank.
+
+    The first line of a file describes the run, each further one holds the
+    boxes of one batch. The last line may be torn.
+    """
+
+    def __init__(self, out: Path, run: Dict[str, Any]):
+        self.prefix = f'{out.name}.partial.'
+        self.folder = out.parent
+        self.run = run
+
+    def paths(self) -> List[Path]:
+        return sorted(
+            p
+            for p in self.folder.iterdir()
+            if p.name.startswith(self.prefix) and p.suffix == '.jsonl'
+        )
+
+    def read(self) -> Dict[int, List[dict]]:
+        done = {}
+        for path in self.paths():
+            lines = _whole_lines(path)
+            if not lines:
+                continue
+            run = json.loads(lines[0])
+            differing = [
+                f'{key} {run.get(key)!r}, now {value!r}'
+                for key, value in self.run.items()
+                if run.get(key) != value
+            ]
+            if differing:
+                raise InputError(
+                    f'{path} is of an interrupted run with '
+                    f'{"; ".join(differing)}. Repeat that run to finish it, '
+                    'or remove the file'
+                )
+            done.update(json.loads(line) for line in lines[1:])
+        return done
+
+    @contextlib.contextmanager
+    def open(self) -> Iterator:
+        path = self.folder / f'{self.prefix}{dist.get_rank()}.jsonl'
+        lines = _whole_lines(path) if path.exists() else []
+        with open(path, 'ab') as file:
+            file.truncate(sum(map(len, lines)))
+            if not lines:
+                file.write(json.dumps(self.run).encode() + b'\n')
+
+            def append(batch: int, boxes: List[dict]) -> None:
+                file.write(json.dumps([batch, boxes]).encode() + b'\n')
+                file.flush()
+
+            yield append
+
+    def remove(self) -> None:
+        for path in self.paths():
+            path.unlink()
+
+
+def _whole_lines(path: Path) -> List[bytes]:
+    lines = path.read_bytes().splitlines(keepends=True)
+    return lines[:-1] if lines and not lines[-1].endswith(b'\n') else lines
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]

@@ -1,0 +1,169 @@
+"""MMDet's detectors, reduced to the persons that they find."""
+
+from typing import List, Optional, Sequence, Tuple
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.dataset import Compose, pseudo_collate
+from mmengine.model.utils import revert_sync_batchnorm
+from mmengine.registry import DefaultScope
+
+from ..engine.checks import explain_unknown_types, load_checkpoint_strictly
+from ..errors import InputError
+
+
+class PersonDetector:
+    """The person boxes of any MMDet detector.
+
+    The class called ``person`` (in upper or lower case) is looked up in the
+    names of the classes that the checkpoint was trained on, and where it
+    carries none, in those of the config's test dataset. A detector of COCO's
+    80 classes therefore serves as well as one of persons only.
+
+    Args:
+        config (Config): The config of a detector.
+        checkpoint (str): File or URL of its weights.
+        device (str): Where it runs. Defaults to ``'cpu'``.
+        score_thr (float): Boxes with a lower score are dropped, in addition
+            to what the detector's own ``test_cfg`` drops. Defaults to 0.
+        nms_thr (float, optional): Among the person boxes, drop those that
+            overlap a box of higher score by a larger IoU. This comes after
+            the detector's own suppression, which the ``test_cfg`` of its
+            config sets. Defaults to ``None``, not to do so.
+
+    Raises:
+        InputError: If MMDet is missing, the config has no detector, a type
+            in it is unknown, the weights do not fit, or no class is a person.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        checkpoint: str,
+        device: str = 'cpu',
+        score_thr: float = 0.0,
+        nms_thr: Optional[float] = None,
+    ):
+        MODELS, get_test_pipeline_cfg = _import_mmdet()
+        for key in ('model', 'test_dataloader'):
+            if key not in config:
+                raise InputError(
+                    f'{config.filename} is no config of a detector: '
+                    f"expected a '{key}' in it"
+                )
+        scope = config.get('default_scope') or 'mmdet'
+        if scope == 'mmpose':
+            raise InputError(
+                f'{config.filename} is a config of MMPose, expected one of '
+                'MMDetection'
+            )
+        with (
+            DefaultScope.overwrite_default_scope(scope),
+            explain_unknown_types(config),
+        ):
+            model = revert_sync_batchnorm(MODELS.build(config.model))
+            steps = get_test_pipeline_cfg(config).copy()
+            # Images come decoded, so that whoever asks reads them once.
+            steps[0] = {**steps[0], 'type': 'mmdet.LoadImageFromNDArray'}
+            self.pipeline = Compose(steps)
+        meta = load_checkpoint_strictly(model, checkpoint).get('meta', {})
+        self.person = _person_label(_class_names(meta, config), checkpoint)
+        self.model = model.to(device).eval()
+        self.score_thr = score_thr
+        self.nms_thr = nms_thr
+
+    def __call__(self, images: Sequence[np.ndarray]) -> List[np.ndarray]:
+        """Detect the persons of a batch of images.
+
+        Args:
+            images (Sequence[np.ndarray]): BGR images of shape (H, W, 3).
+
+        Returns:
+            List[np.ndarray]: For each image an array of shape (N, 5) with x1,
+            y1, x2, y2 in pixels of the image, and a score; the best first.
+        """
+        return self.predict(
+            [prepare(image, self.pipeline) for image in images]
+        )
+
+    @torch.no_grad()
+    def predict(self, samples: Sequence[dict]) -> List[np.ndarray]:
+        """Detect the persons of images that were prepared before.
+
+        Args:
+            samples (Sequence[dict]): What :func:`prepare` made of the images.
+
+        Returns:
+            List[np.ndarray]: As :meth:`__call__`.
+        """
+        results = self.model.test_step(pseudo_collate(samples))
+        return [self._persons(result.pred_instances) for result in results]
+
+    def _persons(self, found) -> np.ndarray:
+        found = found[found.labels == self.person]
+        found = found[found.scores >= self.score_thr]
+        found = found[found.scores.argsort(descending=True, stable=True)]
+        boxes = torch.cat([found.bboxes, found.scores[:, None]], dim=1)
+        # A box without an area has no pose, and no meaning to an evaluation.
+        boxes = boxes[(boxes[:, 2:4] > boxes[:, :2]).all(dim=1)]
+        if self.nms_thr is not None and len(boxes):
+            from mmcv.ops import nms
+
+            _, kept = nms(boxes[:, :4], boxes[:, 4], self.nms_thr)
+            boxes = boxes[kept]
+        return boxes.float().cpu().numpy()
+
+
+def prepare(image: np.ndarray, pipeline: Compose) -> dict:
+    """Run the test pipeline of a :class:`PersonDetector` on an image."""
+    return pipeline(dict(img=image, img_id=0))
+
+
+def _import_mmdet() -> tuple:
+    try:
+        from mmdet.registry import MODELS
+        from mmdet.utils import get_test_pipeline_cfg
+    except ImportError as e:
+        raise InputError(
+            'detecting persons needs MMDetection and the compiled operators '
+            f'of MMCV ({e}); install them with: '
+            "pip install --no-build-isolation mmcv 'mmdet>=3.0'"
+        ) from e
+    return MODELS, get_test_pipeline_cfg
+
+
+def _class_names(meta: dict, config: Config) -> Optional[Tuple[str, ...]]:
+    """The names of the classes, in the order of their labels."""
+    dataset_meta = {
+        k.lower(): v for k, v in meta.get('dataset_meta', {}).items()
+    }
+    if dataset_meta.get('classes'):
+        return dataset_meta['classes']
+    if meta.get('CLASSES'):  # written by MMDet 2.x
+        return meta['CLASSES']
+
+    from mmdet.registry import DATASETS
+
+    dataset = config.test_dataloader.dataset
+    while 'dataset' in dataset:
+        dataset = dataset.dataset
+    names = dataset.get('metainfo', {}).get('classes')
+    if names is None:
+        with DefaultScope.overwrite_default_scope(
+            config.get('default_scope') or 'mmdet'
+        ):
+            names = DATASETS.get(dataset.type).METAINFO.get('classes')
+    return names
+
+
+def _person_label(classes: Optional[Sequence[str]], checkpoint: str) -> int:
+    names = [classes] if isinstance(classes, str) else list(classes or ())
+    for label, name in enumerate(names):
+        if name.lower() == 'person':
+            return label
+    shown = ', '.join(names[:10]) + (', ...' if len(names) > 10 else '')
+    raise InputError(
+        f"{checkpoint} is a detector without the class 'person'; "
+        f'it knows {shown or "no classes"}'
+    )

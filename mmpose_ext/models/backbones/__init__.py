@@ -1,0 +1,3 @@
+from .ram_hrnet import RAMHRNet
+
+__all__ = ['RAMHRNet']

@@ -1,0 +1,3 @@
+from .resolution_attention import ResolutionAttention
+
+__all__ = ['ResolutionAttention']

@@ -1,0 +1,71 @@
+"""HRNet's module with resolution-wise attention in its fusion."""
+
+from typing import List
+
+import torch.nn.functional as F
+from mmpose.models.backbones.hrnet import HRModule
+from torch import Tensor, nn
+
+from .resolution_attention import ResolutionAttention
+
+
+class RAMHRModule(HRModule):
+    r"""HRNet's module whose fusion weighs the resolutions that it adds up.
+
+    The Resolution-wise Attention Module of "Learning Enhanced Resolution-wise
+    Features for Human Pose Estimation" (Zhang et al.), section 3.1, equation
+    3: :math:`Y_i = \sum_h W_h^i T_h^i(X_h)` followed by HRNet's ReLU, with
+    HRNet's own fuse paths as the sampling functions :math:`T`. The arguments
+    and the state-dict keys are those of MMPose's ``HRModule``; the weights'
+    parameters are added under ``attention.{i}``.
+    """
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        if self.num_branches > 1:
+            self.attention = nn.ModuleList(
+                ResolutionAttention(channels, self.num_branches)
+                for channels in self.in_channels[: len(self.fuse_layers)]
+            )
+
+    def forward(self, x: List[Tensor]) -> List[Tensor]:
+        """Run the branches and fuse them.
+
+        Args:
+            x (list[Tensor]): One map of shape (N, C_j, H_j, W_j) per branch,
+                from high to low resolution.
+
+        Returns:
+            list[Tensor]: One map per output branch, shaped as the inputs.
+        """
+        if self.num_branches == 1:
+            return super().forward(x)
+        x = [branch(xj) for branch, xj in zip(self.branches, x)]
+        return [
+            self.relu(self._fuse(x, i)) for i in range(len(self.attention))
+        ]
+
+    def _fuse(self, x: List[Tensor], i: int) -> Tensor:
+        """Add up the weighted maps at the resolution of branch ``i``.
+
+        Lower maps are weighed before they are upsampled, which is the same
+        number at a fraction of the time and memory.
+        """
+        paths = self.fuse_layers[i]
+        maps = [
+            xj if j == i else (paths[j] if j < i else paths[j][:-1])(xj)
+            for j, xj in enumerate(x)
+        ]
+        # HRNet's order of summation, so that weights of 1 give its bits.
+        y = 0
+        for j, (xj, weight) in enumerate(zip(maps, self.attention[i](maps))):
+            xj = xj * weight
+            if j > i:
+                xj = F.interpolate(
+                    xj,
+                    size=x[i].shape[-2:],
+                    mode=paths[j][-1].mode,
+                    align_corners=paths[j][-1].align_corners,
+                )
+            y = y + xj
+        return y

@@ -1,0 +1,148 @@
+"""A toy dataset and a config that trains on it within seconds."""
+
+from pathlib import Path
+from typing import Tuple
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+
+import mmpose_ext  # noqa: F401, mends what MMPose's import needs
+from mmpose_ext.synthetic import make_dataset
+
+TINY_CONFIG = """
+_base_ = '{base}'
+custom_imports = dict(imports=['mmpose_ext'], allow_failed_imports=False)
+train_cfg = dict(by_epoch=True, max_epochs=2, val_interval=2)
+codec = dict(
+    type='MSRAHeatmap', input_size=(64, 96), heatmap_size=(16, 24), sigma=1)
+model = dict(
+    type='TopdownPoseEstimator',
+    data_preprocessor=dict(type='PoseDataPreprocessor', mean=[128, 128, 128],
+                           std=[64, 64, 64], bgr_to_rgb=True),
+    backbone=dict(type='ResNet', depth=18, stem_channels=8, base_channels=8),
+    head=dict(type='HeatmapHead', in_channels=64, out_channels=17,
+              deconv_out_channels=(16, 16, 16),
+              deconv_kernel_sizes=(4, 4, 4),
+              loss=dict(type='KeypointMSELoss', use_target_weight=True),
+              decoder=codec),
+    test_cfg=dict(flip_test=False))
+optim_wrapper = dict(optimizer=dict(type='Adam', lr=1e-3))
+param_scheduler = [dict(type='MultiStepLR', milestones=[1], gamma=0.1)]
+randomness = dict(seed=0)
+load = [dict(type='LoadImage'), dict(type='GetBBoxCenterScale')]
+crop = dict(type='TopdownAffine', input_size=codec['input_size'])
+data = dict(
+    type='CocoDataset', data_root='{data_root}', data_mode='topdown')
+train_dataloader = dict(
+    batch_size=8, num_workers=0,
+    sampler=dict(type='DefaultSampler', shuffle=True),
+    dataset=dict(
+        ann_file='annotations/person_keypoints_train.json',
+        data_prefix=dict(img='train/'),
+        pipeline=[*load, dict(type='RandomFlip', direction='horizontal'),
+                  dict(type='RandomBBoxTransform'), crop,
+                  dict(type='GenerateTarget', encoder=codec),
+                  dict(type='PackPoseInputs')],
+        **data))
+val_dataloader = dict(
+    batch_size=8, num_workers=0, drop_last=False,
+    sampler=dict(type='DefaultSampler', shuffle=False, round_up=False),
+    dataset=dict(
+        ann_file='annotations/person_keypoints_val.json',
+        data_prefix=dict(img='val/'), test_mode=True,
+        pipeline=[*load, crop, dict(type='PackPoseInputs')], **data))
+test_dataloader = val_dataloader
+val_evaluator = dict(
+    type='CocoMetric',
+    ann_file='{data_root}/annotations/person_keypoints_val.json')
+test_evaluator = val_evaluator
+default_hooks = dict(
+    checkpoint=dict(interval=1), logger=dict(interval=1))
+custom_hooks = [dict(type='RandomStateHook')]
+"""
+
+
+@pytest.fixture(scope='session')
+def toy_persons(tmp_path_factory) -> Path:
+    """The folder of a toy dataset with 12 + 6 images, not to be changed."""
+    folder = tmp_path_factory.mktemp('data') / 'toy_persons'
+    make_dataset(folder, num_train=12, num_val=6, seed=0)
+    return folder
+
+
+@pytest.fixture(scope='session')
+def tiny_config(toy_persons, tmp_path_factory) -> Path:
+    """A config of a ResNet with 8 channels on the toy dataset."""
+    path = tmp_path_factory.mktemp('config') / 'tiny.py'
+    path.write_text(
+        TINY_CONFIG.format(
+            base='mmpose::_base_/default_runtime.py', data_root=toy_persons
+        )
+    )
+    return path
+
+
+TINY_DETECTOR = """
+default_scope = 'mmdet'
+norm = dict(type='BN')
+model = dict(
+    type='RTMDet',
+    data_preprocessor=dict(
+        type='DetDataPreprocessor', mean=[128] * 3, std=[64] * 3,
+        pad_size_divisor=32),
+    backbone=dict(type='ResNet', depth=18, stem_channels=8, base_channels=8,
+                  out_indices=(2, 3)),
+    neck=dict(type='FPN', in_channels=[32, 64], out_channels=16, num_outs=2),
+    bbox_head=dict(
+        type='RTMDetSepBNHead', num_classes=3, in_channels=16,
+        stacked_convs=1, feat_channels=16, exp_on_reg=True, norm_cfg=norm,
+        with_objectness=False,
+        anchor_generator=dict(
+            type='MlvlPointGenerator', offset=0, strides=[16, 32]),
+        bbox_coder=dict(type='DistancePointBBoxCoder'),
+        loss_cls=dict(type='QualityFocalLoss', use_sigmoid=True),
+        loss_bbox=dict(type='GIoULoss')),
+    test_cfg=dict(
+        nms_pre=300, min_bbox_size=0, score_thr=0.05,
+        nms=dict(type='nms', iou_threshold=0.6), max_per_img=100))
+test_dataloader = dict(
+    batch_size=1,
+    dataset=dict(
+        type='CocoDataset', data_root='{data_root}',
+        ann_file='annotations/person_keypoints_val.json',
+        data_prefix=dict(img='val/'),
+        metainfo=dict(classes=('dog', 'Person', 'cat')),
+        pipeline=[
+            dict(type='LoadImageFromFile'),
+            dict(type='Resize', scale=(128, 96), keep_ratio=True),
+            dict(type='PackDetInputs', meta_keys=(
+                'img_id', 'img_path', 'ori_shape', 'img_shape',
+                'scale_factor'))]))
+"""
+
+
+@pytest.fixture(scope='session')
+def tiny_detector(toy_persons, tmp_path_factory) -> Tuple[Path, Path]:
+    """Config and random weights of a detector of dogs, persons and cats."""
+    folder = tmp_path_factory.mktemp('detector')
+    config, checkpoint = folder / 'tiny_detector.py', folder / 'random.pth'
+    config.write_text(TINY_DETECTOR.replace('{data_root}', str(toy_persons)))
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        from mmdet.registry import MODELS
+
+        torch.manual_seed(0)
+        model = MODELS.build(Config.fromfile(config).model)
+    for conv in model.bbox_head.rtm_cls:  # a box of each class somewhere
+        weight = torch.randn_like(conv.weight)
+        conv.weight.data = 3 * (weight - weight.mean(1, keepdim=True))
+    classes = ('dog', 'Person', 'cat')
+    torch.save(
+        dict(
+            state_dict=model.state_dict(),
+            meta=dict(dataset_meta=dict(classes=classes)),
+        ),
+        checkpoint,
+    )
+    return config, checkpoint

@@ -1,0 +1,127 @@
+"""Our modules in MMPose's own configs, by a one-line override each."""
+
+import pytest
+import torch
+from mmengine.dataset import pseudo_collate
+from mmengine.hub import get_config
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import init_default_scope
+from mmpose.registry import DATASETS, MODELS
+
+CUTOUT = dict(type='Cutout')
+IMPORTS = dict(imports=['mmpose_ext'], allow_failed_imports=False)
+
+
+def through(neck, in_channels, out_indices, **neck_args):
+    """Several maps of a backbone through a neck to a head at stride 4."""
+    return dict(
+        backbone=dict(out_indices=out_indices),
+        neck=dict(type=neck, in_channels=in_channels, **neck_args),
+        head=dict(in_channels=in_channels[0], deconv_out_channels=None),
+    )
+
+
+def refined(*in_channels, out_indices=(0, 1, 2, 3)):
+    return through('GPRNeck', in_channels, out_indices)
+
+
+def weighted(*in_channels, out_indices=(0, 1, 2, 3)):
+    return through(
+        'RAMNeck', in_channels, out_indices, multiscale_output=False
+    )
+
+
+MULTISCALE = dict(extra=dict(stage4=dict(multiscale_output=True)))
+# MMPose's config, what a user's config adds to `model`, and whether Cutout
+# is put into its training pipeline.
+CASES = {
+    'hrnet-w32_8xb64': (
+        dict(
+            backbone=MULTISCALE,
+            neck=dict(type='GPRNeck', in_channels=[32, 64, 128, 256]),
+        ),
+        True,
+    ),
+    'hrnet-w48_8xb32': (dict(backbone=dict(type='RAMHRNet')), False),
+    'res50_8xb64': (refined(256, 512, out_indices=(0, 1)), True),
+    'resnext50_8xb64': (refined(256, 512, out_indices=(0, 1)), False),
+    'scnet50_8xb64': (refined(256, 512, out_indices=(0, 1)), False),
+    'resnetv1d50_8xb64': (weighted(256, 512, 1024, 2048), False),
+    'seresnet50_8xb64': (weighted(256, 512, 1024, 2048), False),
+    'resnest50_8xb64': (weighted(256, 512, 1024, 2048), False),
+    'mobilenetv2_8xb64': (
+        refined(24, 32, 96, 1280, out_indices=(1, 2, 4, 7)),
+        True,
+    ),
+    'swin-t-p4-w7_8xb32': (refined(96, 192, 384, 768), False),
+    'pvt-s_8xb64': (refined(64, 128, 320, 512), False),
+    'hrformer-small_8xb32': (
+        dict(
+            backbone=MULTISCALE,
+            neck=dict(
+                type='RAMNeck',
+                in_channels=[32, 64, 128, 256],
+                multiscale_output=False,
+            ),
+        ),
+        False,
+    ),
+    'shufflenetv2_8xb64': ({}, True),
+    'litehrnet-18_8xb64': ({}, True),
+    'rsn18_8xb32': ({}, True),
+    'vipnas-mbv3_8xb64': ({}, True),
+}
+
+
+def load(name, model, cutout, toy_persons):
+    cfg = get_config(
+        'mmpose::body_2d_keypoint/topdown_heatmap/coco/'
+        f'td-hm_{name}-210e_coco-256x192.py'
+    )
+    if 'neck' in model:
+        cfg.model.pop('neck', None)
+    cfg.merge_from_dict(dict(custom_imports=IMPORTS, model=model))
+    cfg.model.backbone.init_cfg = None
+    # MMPose's Swin and PVT read this older name of init_cfg too.
+    if 'pretrained' in cfg.model.backbone:
+        cfg.model.backbone.pretrained = None
+    for split in ('train', 'val'):
+        cfg[f'{split}_dataloader'].dataset.update(
+            data_root=str(toy_persons),
+            ann_file=f'annotations/person_keypoints_{split}.json',
+            data_prefix=dict(img=f'{split}/'),
+            bbox_file=None,
+        )
+    if cutout:
+        cfg.train_dataloader.dataset.pipeline.insert(-2, CUTOUT)
+    return cfg
+
+
+@pytest.mark.parametrize('name', CASES)
+def test_trains_a_step_and_predicts(name, toy_persons):
+    cfg = load(name, *CASES[name], toy_persons)
+    init_default_scope('mmpose')
+    torch.manual_seed(0)
+    model = MODELS.build(cfg.model)
+    model.init_weights()
+
+    train_set = DATASETS.build(cfg.train_dataloader.dataset)
+    has_cutout = 'Cutout' in repr(train_set.pipeline)
+    assert has_cutout == CASES[name][1]
+    batch = pseudo_collate([train_set[0], train_set[1]])
+    optim_wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
+    before = [p.detach().clone() for p in model.parameters()]
+    losses = model.train_step(batch, optim_wrapper)
+    assert losses['loss'].isfinite() and losses['loss'] > 0
+    changed = [
+        not torch.equal(a, b) for a, b in zip(before, model.parameters())
+    ]
+    assert any(changed)
+
+    test_set = DATASETS.build(cfg.val_dataloader.dataset)
+    model.eval()
+    with torch.no_grad():
+        (sample,) = model.test_step(pseudo_collate([test_set[0]]))
+    keypoints = sample.pred_instances.keypoints
+    assert keypoints.shape == (1, 17, 2)
+    assert torch.as_tensor(keypoints).isfinite().all()

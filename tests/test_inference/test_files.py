@@ -1,0 +1,62 @@
+"""Files that are read and written."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+from mmpose_ext.errors import InputError
+from mmpose_ext.inference.files import (
+    read_config,
+    read_image,
+    write_jpeg,
+    write_json,
+)
+
+
+def test_image(tmp_path):
+    image = np.zeros((24, 40, 3), dtype=np.uint8)
+    image[:, :20] = (255, 0, 0)
+    image[:, 20:] = (0, 0, 255)
+    path = tmp_path / 'new/folder/x.jpg'
+    write_jpeg(path, image)
+    read = read_image(path)
+    assert read.shape == (24, 40, 3)
+    assert np.abs(read[:, [2, -3]].astype(int) - image[:, [2, -3]]).max() < 9
+
+    cv2.imwrite(str(tmp_path / 'grey.png'), image[..., 0])
+    assert read_image(tmp_path / 'grey.png').shape == (24, 40, 3)
+
+
+@pytest.mark.parametrize('content', [None, b'', b'no picture'])
+def test_image_that_cannot_be_read(tmp_path, content):
+    path = tmp_path / 'x.jpg'
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(InputError, match=r"image '.*x\.jpg'"):
+        read_image(path)
+
+
+def test_a_file_is_whole_or_as_before(tmp_path, monkeypatch):
+    path = tmp_path / 'x.json'
+    write_json(path, [1])
+
+    def fail(*_):
+        raise OSError('disk full')
+
+    monkeypatch.setattr('os.replace', fail)
+    with pytest.raises(OSError, match='disk full'):
+        write_json(path, [1, 2, 3])
+    assert json.loads(path.read_text()) == [1]
+
+
+@pytest.mark.parametrize(
+    'text', [None, 'model = dict(', "_base_ = 'gone.py'", 'a = b']
+)
+def test_config_that_cannot_be_read(tmp_path, text):
+    path = tmp_path / 'x.py'
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(InputError, match=r'x\.py'):
+        read_config(path)

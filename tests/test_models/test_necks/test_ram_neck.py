@@ -1,0 +1,58 @@
+import pytest
+import torch
+
+from mmpose_ext.models.necks import RAMNeck
+
+MAPS = [(4, 9, 12), (6, 5, 6), (8, 3, 3)]  # odd sizes, rounded up
+
+
+def make_maps():
+    torch.manual_seed(0)
+    return [torch.randn(2, *shape) for shape in MAPS]
+
+
+def test_keeps_shapes_and_every_parameter_learns():
+    neck = RAMNeck([4, 6, 8])
+    feats = neck(make_maps())
+    assert [x.shape[1:] for x in feats] == MAPS
+    sum(x.square().mean() for x in feats).backward()
+    for name, parameter in neck.named_parameters():
+        assert parameter.grad.abs().max() > 0, name
+
+
+def test_starts_as_the_plain_sum_of_hrnets_paths():
+    neck = RAMNeck([4, 6, 8]).eval()
+    high, middle, low = make_maps()
+    paths = neck.fuse_layers[1]
+    conv, norm, _ = paths[2]
+    upsampled = torch.nn.functional.interpolate(norm(conv(low)), size=(5, 6))
+    expected = torch.relu(paths[0](high) + middle + upsampled)
+    torch.testing.assert_close(neck([high, middle, low])[1], expected)
+
+
+def test_can_return_only_the_highest_map():
+    feats = RAMNeck([4, 6, 8], multiscale_output=False)(make_maps())
+    assert [x.shape[1:] for x in feats] == MAPS[:1]
+
+
+def test_does_not_change_its_input():
+    maps = make_maps()
+    copies = [x.clone() for x in maps]
+    RAMNeck([4, 6, 8])(maps)
+    for x, copy in zip(maps, copies):
+        assert torch.equal(x, copy)
+
+
+@pytest.mark.parametrize('in_channels', [[4], 4, [4, 'x'], []])
+def test_refuses_wrong_in_channels(in_channels):
+    with pytest.raises(ValueError, match='at least two maps, got'):
+        RAMNeck(in_channels)
+
+
+def test_refuses_maps_of_other_channels_or_sizes():
+    with pytest.raises(ValueError, match=r'maps of \[4, 6\] channels, got'):
+        RAMNeck([4, 6])(make_maps())
+    maps = make_maps()
+    maps[1] = torch.randn(2, 6, 9, 12)
+    with pytest.raises(ValueError, match='half as large'):
+        RAMNeck([4, 6, 8])(maps)

@@ -1,0 +1,234 @@
+"""The wheel, its metadata, and what mim finds in it."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+import yaml
+from mim.utils import recursively_find
+from modelindex.load_model_index import load as load_model_index
+from packaging.requirements import Requirement
+
+import mmpose_ext
+
+ROOT = Path(__file__).resolve().parents[1]
+SOURCES = (
+    'setup.py', 'pyproject.toml', 'MANIFEST.in', 'LICENSE', 'README.md',
+    'model-index.yml', 'requirements', 'mmpose_ext', 'configs', 'tools',
+    'demo',
+)  # fmt: skip
+METHODS = sorted(p.parent for p in ROOT.glob('configs/*/metafile.yml'))
+
+
+def files_of(folder, *suffixes):
+    return {
+        path.relative_to(ROOT).as_posix()
+        for path in (ROOT / folder).rglob('*')
+        if path.suffix in suffixes
+    }
+
+
+def read_yaml(path):
+    return yaml.safe_load((ROOT / path).read_text())
+
+
+def read_requirements(name):
+    lines = (ROOT / 'requirements' / name).read_text().splitlines()
+    return [Requirement(x) for x in lines if x and not x.startswith('#')]
+
+
+def run_python(*args, **kwargs):
+    kwargs.setdefault('env', os.environ)
+    result = subprocess.run(
+        [sys.executable, *map(str, args)],
+        capture_output=True,
+        text=True,
+        **kwargs,
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+@pytest.fixture(scope='module')
+def wheel(tmp_path_factory):
+    """The wheel, built in a copy for the checkout to stay as it is."""
+    copy = tmp_path_factory.mktemp('checkout')
+    for name in SOURCES:
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, copy / name, symlinks=True)
+        else:
+            shutil.copy(ROOT / name, copy)
+    pip = ('-m', 'pip', 'wheel', '-q', '--no-deps', '--no-build-isolation')
+    run_python(*pip, '-w', copy / 'dist', copy, cwd=copy)
+    (path,) = (copy / 'dist').glob('*.whl')
+    return path
+
+
+@pytest.fixture(scope='module')
+def installed(wheel, tmp_path_factory):
+    """The environment of a machine on which the wheel is installed."""
+    site = tmp_path_factory.mktemp('site')
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(site)
+    return dict(os.environ, PYTHONPATH=str(site), PYTHONWARNINGS='ignore')
+
+
+def test_wheel_holds_the_package_and_what_mim_needs(wheel):
+    expected = files_of('mmpose_ext', '.py')
+    expected |= {
+        f'mmpose_ext/.mim/{name}'
+        for name in (
+            *files_of('configs', '.py', '.md', '.yml'),
+            *files_of('tools', '.py'),
+            *files_of('demo', '.py'),
+            'model-index.yml',
+        )
+    }
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+    info = f'mmpose_ext-{mmpose_ext.__version__}.dist-info/'
+    names = {name for name in names if not name.startswith(info)}
+    assert names == expected
+
+
+def test_wheel_imports_without_mmdet(installed, tmp_path):
+    code = (
+        'import sys\n'
+        "sys.modules['mmdet'] = None  # importing it is an error\n"
+        'import mmpose_ext\n'
+        'print(mmpose_ext.__file__)'
+    )
+    output = run_python('-c', code, env=installed, cwd=tmp_path).split()
+    assert output[-1] == f'{installed["PYTHONPATH"]}/mmpose_ext/__init__.py'
+
+
+def test_mim_runs_a_tool_of_the_wheel(installed, tmp_path):
+    config = 'ram-gpr_hrnet-w16_1xb32-24e_toy-persons-128x96'
+    output = run_python(
+        *('-m', 'mim', 'run', 'mmpose_ext', 'complexity', config),
+        env=installed,
+        cwd=tmp_path,
+    )
+    site = installed['PYTHONPATH']
+    assert f'{site}/mmpose_ext/.mim/tools/analysis/complexity.py' in output
+    assert f'| {config} | 128x96 |' in output
+
+
+@pytest.mark.parametrize(
+    'path',
+    sorted(ROOT.glob('configs/**/*.py')),
+    ids=lambda p: p.stem,
+)
+def test_mim_finds_one_config_by_its_base_name(path):
+    package = str(ROOT / 'mmpose_ext')
+    found = recursively_find(package, path.name, followlinks=True)
+    assert [os.path.realpath(f) for f in found] == [str(path)]
+
+
+def test_links_of_the_checkout_are_relative():
+    links = sorted((ROOT / 'mmpose_ext' / '.mim').iterdir())
+    names = ['configs', 'demo', 'model-index.yml', 'tools']
+    assert [link.name for link in links] == names
+    for link in links:
+        assert os.readlink(link) == f'../../{link.name}'
+        assert link.exists()
+
+
+def test_setup_imports_neither_torch_nor_the_package():
+    code = (
+        'import runpy, sys\n'
+        'for name in ("torch", "mmengine", "mmpose", "mmpose_ext"):\n'
+        '    sys.modules[name] = None  # importing it is an error\n'
+        'sys.argv = ["setup.py", "--version"]\n'
+        'runpy.run_path("setup.py", run_name="__main__")'
+    )
+    output = run_python('-c', code, cwd=ROOT).split()
+    assert output[-1] == mmpose_ext.__version__
+
+
+def test_one_version():
+    citation = read_yaml('CITATION.cff')
+    changelog = (ROOT / 'CHANGELOG.md').read_text()
+    releases = re.findall(r'^## \[(\d\S+)\] - (\S+)$', changelog, re.MULTILINE)
+    newest = (citation['version'], citation['date-released'])
+    assert releases[0] == newest
+    assert newest[0] == mmpose_ext.__version__
+
+
+def test_citation():
+    citation = read_yaml('CITATION.cff')
+    assert citation['cff-version'] == '1.2.0'
+    assert citation['type'] == 'software'
+    assert citation['license'] == 'Apache-2.0'
+    for work in (citation, *citation['references']):
+        assert work['title'] and work['authors']
+        for author in work['authors']:
+            assert set(author) in ({'name'}, {'family-names', 'given-names'})
+    assert citation['message']
+
+
+def test_pinned_packages_are_within_the_bounds():
+    pinned = {r.name: r for r in read_requirements('constraints.txt')}
+    setup = (ROOT / 'setup.py').read_text()
+    extras = re.findall(r"'((?:mm\w+)[<>=][^']+)'", setup)
+    assert len(extras) == 3  # mmengine, mmcv, mmdet
+    bounds = [
+        *read_requirements('runtime.txt'),
+        *read_requirements('tests.txt'),
+        *map(Requirement, extras),
+    ]
+    checked = [r for r in bounds if r.name in pinned]
+    assert {r.name for r in checked} >= {'torch', 'numpy', 'mmpose', 'mmcv'}
+    for requirement in checked:
+        (pin,) = pinned[requirement.name].specifier
+        assert requirement.specifier.contains(pin.version), requirement
+
+
+def test_model_index_lists_every_method():
+    listed = read_yaml('model-index.yml')['Import']
+    metafiles = [f'configs/{m.name}/metafile.yml' for m in METHODS]
+    assert listed == metafiles
+    folders = {p.parent for p in ROOT.glob('configs/[!_]*/*.py')}
+    assert folders == set(METHODS)
+
+
+def test_model_index_is_valid():
+    index = load_model_index(str(ROOT / 'model-index.yml'))
+    index.build_models_with_collections()
+    names = [model.name for model in index.models]
+    assert names and len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize('method', METHODS, ids=lambda m: m.name)
+def test_metafile_configs_and_readme_agree(method):
+    metafile = yaml.safe_load((method / 'metafile.yml').read_text())
+    collections = [c['Name'] for c in metafile['Collections']]
+    readme = (method / 'README.md').read_text()
+    configs = {p.relative_to(ROOT).as_posix() for p in method.glob('*.py')}
+    assert {m['Config'] for m in metafile['Models']} == configs
+    for model in metafile['Models']:
+        path = ROOT / model['Config']
+        assert model['Name'] == path.stem
+        assert model['In Collection'] in collections
+        assert f']({path.name})' in readme
+    for collection in metafile['Collections']:
+        assert (ROOT / collection['README']).parent == method
+
+
+def test_ruff_and_pytest_are_configured():
+    text = (ROOT / 'pyproject.toml').read_text()
+    assert 'line-length = 79' in text and "quote-style = 'single'" in text
+    assert '--import-mode=importlib' in text
+
+
+def test_ci_runs_the_test_command_of_the_readme():
+    script = ROOT / '.ci' / 'run'
+    assert os.access(script, os.X_OK)
+    assert script.read_text().splitlines()[-1] == 'exec make test'
+    readme = (ROOT / 'README.md').read_text()
+    assert 'make test' in readme and 'make demo' in readme

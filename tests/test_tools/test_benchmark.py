@@ -1,0 +1,92 @@
+import json
+import math
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import mmpose_ext
+
+ROOT = Path(__file__).resolve().parents[2]
+TOOL = ROOT / 'tools' / 'analysis' / 'benchmark.py'
+NECK = "dict(type='GPRNeck', in_channels=[8, 16])"
+MAPS = ('--maps', '8x8x6', '16x4x3')
+QUICK = ('--rounds', 2, '--warmup', 1, '--min-seconds', 1e-4)
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Run the tool in this process; return its exit status and output."""
+    threads = torch.get_num_threads()
+
+    def run(*args):
+        monkeypatch.setattr(sys, 'argv', [str(TOOL), *map(str, args)])
+        try:
+            runpy.run_path(str(TOOL), run_name='__main__')
+            status = 0
+        except SystemExit as e:
+            status = e.code
+        return status, *capsys.readouterr()
+
+    yield run
+    torch.set_num_threads(threads)
+
+
+def test_network_and_its_backbone(run, tiny_config, tmp_path):
+    out = tmp_path / 'new' / 'latency.json'
+    a, b = str(tiny_config), f'{tiny_config}@backbone'
+    status, stdout, _ = run(
+        a, b, *QUICK, '--batch', 2, '--threads', 1, '--out', out
+    )
+    assert status == 0 and 'A / B' in stdout
+    result = json.loads(out.read_text())
+    for side, name in zip('ab', (a, b)):
+        assert result[side]['name'] == name
+        assert len(result[side]['seconds']) == 2
+        assert min(result[side]['seconds']) > 0
+    medians = result['a']['median'] / result['b']['median']
+    assert result['ratio'] == pytest.approx(medians)
+    assert math.isfinite(result['ratio']) and result['ratio'] > 0
+    spread = list(result['round_ratios'].values())
+    assert spread == sorted(spread)
+    settings = dict(
+        batch=2, rounds=2, warmup=1, threads=1, device='cpu', dtype='float32'
+    )
+    assert settings.items() <= result['settings'].items()
+    assert result['machine']['threads'] == 1
+    assert result['machine']['torch'] == torch.__version__
+    assert result['mmpose_ext'] == mmpose_ext.__version__
+
+
+@pytest.mark.parametrize('option', ['--dtype', '--amp'])
+def test_other_precision(run, option, tmp_path):
+    status, stdout, _ = run(NECK, NECK, *MAPS, *QUICK, option, 'bfloat16')
+    assert status == 0 and 'A / B' in stdout
+
+
+@pytest.mark.parametrize(
+    'args, message',
+    [
+        ((NECK, NECK), 'error: dict(type='),
+        ((NECK, 'no_such_config', *MAPS), "error: config 'no_such_config'"),
+        ((NECK, NECK, *MAPS, '--device', 'tpu9'), "device 'tpu9'"),
+        ((NECK, NECK, '--maps', '8x8'), 'expected CxHxW, got 8x8'),
+        ((NECK, NECK, *MAPS, '--rounds', '0'), 'expected more than 0, got 0'),
+    ],
+)
+def test_bad_input(run, args, message, tmp_path):
+    out = tmp_path / 'latency.json'
+    status, stdout, stderr = run(*args, '--out', out)
+    assert status == 2 and stdout == ''
+    assert message in stderr and 'Traceback' not in stderr
+    assert not out.exists()
+
+
+def test_existing_file_stays(run, tmp_path):
+    out = tmp_path / 'latency.json'
+    out.write_text('mine')
+    status, _, stderr = run(NECK, NECK, *MAPS, '--out', out)
+    assert status == 2 and 'exists already' in stderr
+    assert out.read_text() == 'mine'

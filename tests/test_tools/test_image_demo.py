@@ -1,0 +1,204 @@
+"""demo/image_demo.py, from the command line."""
+
+import json
+import runpy
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+from mmpose.models import build_pose_estimator
+
+from mmpose_ext.errors import InputError
+
+DEMO = Path(__file__).parents[2] / 'demo/image_demo.py'
+main = runpy.run_path(str(DEMO))['main']
+
+
+@pytest.fixture(scope='module')
+def pose_model(tiny_config, tmp_path_factory):
+    """Config and random weights of a pose model."""
+    checkpoint = tmp_path_factory.mktemp('pose') / 'random.pth'
+    torch.manual_seed(0)
+    with DefaultScope.overwrite_default_scope('mmpose'):
+        model = build_pose_estimator(Config.fromfile(tiny_config).model)
+    torch.save(dict(state_dict=model.state_dict(), meta={}), checkpoint)
+    return str(tiny_config), str(checkpoint)
+
+
+@pytest.fixture
+def detector(tiny_detector):
+    config, checkpoint = map(str, tiny_detector)
+    return ['--det-config', config, '--det-checkpoint', checkpoint]
+
+
+@pytest.fixture
+def demo(pose_model, tmp_path):
+    def run(source, *options):
+        main(
+            [
+                *(str(source), *pose_model, '--device', 'cpu'),
+                *('--out-dir', str(tmp_path / 'out'), *map(str, options)),
+            ]
+        )
+        return tmp_path / 'out'
+
+    return run
+
+
+def persons_of(out, name):
+    path = out / 'predictions' / f'{name}.json'
+    return json.loads(path.read_text())['instance_info']
+
+
+def files(folder):
+    return sorted(
+        str(p.relative_to(folder)) for p in folder.rglob('*') if p.is_file()
+    )
+
+
+def test_folder_with_a_detector(demo, detector, toy_persons, capsys):
+    out = demo(toy_persons / 'val', *detector, '--score-thr', 0.6)
+    names = [f'{i:012d}' for i in range(1, 7)]
+    assert files(out) == [
+        *(f'predictions/{name}.json' for name in names),
+        *(f'visualizations/{name}.jpg' for name in names),
+    ]
+    numbers = 0
+    for name in names:
+        for person in persons_of(out, name):
+            numbers += 1
+            assert np.shape(person['keypoints']) == (17, 2)
+            assert np.shape(person['keypoint_scores']) == (17,)
+            (box,) = person['bbox']
+            assert box[0] < box[2] <= 256
+            assert box[1] < box[3] <= 192
+            assert person['bbox_score'] >= 0.6
+    assert numbers > 0
+    assert f'{numbers} persons in 6 images' in capsys.readouterr().out
+
+
+def test_whole_image(demo, toy_persons):
+    out = demo(toy_persons / 'val/000000000002.jpg', '--kpt-thr', -1)
+    (person,) = persons_of(out, '000000000002')
+    assert person['bbox'] == [[0, 0, 256, 192]]
+    assert person['bbox_score'] == 1
+    prediction = out / 'predictions/000000000002.json'
+    meta = json.loads(prediction.read_text())['meta_info']
+    assert meta['dataset_name'] == 'coco'
+    assert meta['keypoint_names'][0] == 'nose'
+    assert len(meta['skeleton_links'][0]) == 2
+    assert (meta['width'], meta['height']) == (256, 192)
+    assert meta['image'].endswith('val/000000000002.jpg')
+
+    # Three times as large, with something drawn at the first keypoint.
+    drawn = cv2.imread(str(out / 'visualizations/000000000002.jpg'))
+    image = cv2.imread(str(toy_persons / 'val/000000000002.jpg'))
+    assert drawn.shape == (576, 768, 3)
+    plain = cv2.resize(image, (768, 576), interpolation=cv2.INTER_CUBIC)
+    x, y = (3 * np.array(person['keypoints'][0]) + 1).round().astype(int)
+    assert np.abs(drawn.astype(int) - plain)[y, x].max() > 40
+
+
+def test_boxes_of_a_file(demo, toy_persons, tmp_path):
+    ann_file = toy_persons / 'annotations/person_keypoints_val.json'
+    box = dict(category_id=1, bbox=[10, 20, 60, 80])
+    boxes = [
+        {**box, 'image_id': 1, 'score': 0.5},
+        {**box, 'image_id': 1, 'score': 0.9},
+        {**box, 'image_id': 1, 'score': 0.1},  # below the threshold
+        {**box, 'image_id': 2, 'score': 0.1},
+    ]
+    path = tmp_path / 'boxes.json'
+    path.write_text(json.dumps(boxes))
+    pattern = toy_persons / 'val/00000000000[12].jpg'
+    out = demo(pattern, '--boxes', path, '--ann-file', ann_file)
+    found = persons_of(out, '000000000001')
+    assert [p['bbox'] for p in found] == [[[10, 20, 70, 100]]] * 2
+    assert [p['bbox_score'] for p in found] == pytest.approx([0.9, 0.5])
+    assert persons_of(out, '000000000002') == []
+
+    # Nobody found: the picture is only enlarged.
+    drawn = cv2.imread(str(out / 'visualizations/000000000002.jpg'))
+    image = cv2.imread(str(toy_persons / 'val/000000000002.jpg'))
+    plain = cv2.resize(image, (768, 576), interpolation=cv2.INTER_CUBIC)
+    assert np.abs(drawn.astype(int) - plain).mean() < 4
+
+
+def test_batches_change_nothing(demo, detector, toy_persons, tmp_path):
+    source = toy_persons / 'val'
+    out = demo(source, *detector, '--batch-size', 1)
+    one = [persons_of(out, f'{i:012d}') for i in range(1, 7)]
+    demo(source, *detector, '--batch-size', 4, '--overwrite')
+    four = [persons_of(out, f'{i:012d}') for i in range(1, 7)]
+    for a, b in zip(one, four):
+        assert len(a) == len(b)
+        for person, same in zip(a, b):
+            np.testing.assert_allclose(person['bbox'], same['bbox'], atol=1e-2)
+
+
+def test_outputs_keep_the_folders_of_the_images(demo, toy_persons, tmp_path):
+    image = toy_persons / 'val/000000000001.jpg'
+    for folder in ('a', 'b'):
+        (tmp_path / 'in' / folder).mkdir(parents=True)
+        shutil.copy(image, tmp_path / 'in' / folder / 'x.jpg')
+    out = demo(tmp_path / 'in/*/x.jpg')
+    assert files(out / 'predictions') == ['a/x.json', 'b/x.json']
+
+    shutil.copy(image, tmp_path / 'in/a/x.jpeg')
+    with pytest.raises(InputError, match='same outputs'):
+        demo(tmp_path / 'in/a', '--overwrite')
+
+
+def test_existing_outputs(demo, toy_persons):
+    source = toy_persons / 'val/000000000001.jpg'
+    out = demo(source)
+    picture = out / 'visualizations/000000000001.jpg'
+    picture.write_bytes(b'mine')
+    with pytest.raises(InputError, match=r'visualizations/0+1'):
+        demo(toy_persons / 'val')
+    assert len(files(out)) == 2
+
+    demo(toy_persons / 'val', '--resume')
+    assert len(files(out)) == 12
+    assert picture.read_bytes() == b'mine'
+    demo(source, '--overwrite')
+    assert picture.read_bytes() != b'mine'
+
+
+def test_mistakes(
+    demo, detector, toy_persons, tiny_detector, pose_model, tmp_path
+):
+    source = toy_persons / 'val/000000000001.jpg'
+    broken = tmp_path / 'in/broken.jpg'
+    broken.parent.mkdir()
+    broken.write_bytes(b'no picture')
+    ann_file = toy_persons / 'annotations/person_keypoints_train.json'
+    boxes = tmp_path / 'boxes.json'
+    boxes.write_text('[]')
+    from_file = ['--boxes', boxes, '--ann-file', ann_file]
+    train_only = toy_persons / 'train/000000000012.jpg'
+    other = ['--boxes', boxes, '--ann-file']
+    other.append(toy_persons / 'annotations/person_keypoints_val.json')
+    for arguments, message in [
+        ([broken], r'broken\.jpg'),
+        ([tmp_path / 'gone.jpg'], r'gone\.jpg'),
+        ([tmp_path / '*.png'], r'\*\.png'),
+        ([source, *detector[:2]], 'belong together'),
+        ([source, *from_file[:2]], 'belong together'),
+        ([source, *from_file, *detector], 'not both'),
+        ([train_only, *other], 'does not list'),
+        ([source, *detector[:3], pose_model[1]], 'another architecture'),
+    ]:
+        with pytest.raises(InputError, match=message):
+            demo(*arguments)
+        assert not (tmp_path / 'out').exists()
+
+    config, checkpoint = map(str, tiny_detector)
+    out_dir = ['--out-dir', str(tmp_path / 'out')]
+    with pytest.raises(InputError, match='TopdownPoseEstimator'):
+        main([str(source), config, checkpoint, *out_dir])

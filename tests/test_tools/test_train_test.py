@@ -1,0 +1,514 @@
+"""tools/train.py and tools/test.py, from the command line to the result."""
+
+import importlib.util
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from pathlib import Path
+
+import mmengine
+import pytest
+import torch
+from mmengine.config import Config
+
+from mmpose_ext.engine import checks
+from mmpose_ext.errors import run_tool
+
+ROOT = Path(__file__).parents[2]
+AP = 'coco/AP'
+
+
+def load_tool(name):
+    path = ROOT / 'tools' / f'{name}.py'
+    spec = importlib.util.spec_from_file_location(f'tool_{name}', path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+train_tool, test_tool = load_tool('train'), load_tool('test')
+
+
+def command(config, *args, **options):
+    """The arguments of a tool; an own name keeps MMEngine's loggers apart."""
+    options['experiment_name'] = uuid.uuid4().hex
+    pairs = [f'{key}={value}' for key, value in options.items()]
+    return [str(a) for a in (config, *args, '--cfg-options', *pairs)]
+
+
+def train(config, *args, **options):
+    return train_tool.main(command(config, *args, **options))
+
+
+def evaluate(config, *args, **options):
+    return test_tool.main(command(config, *args, **options))
+
+
+def error_of(tool, argv, capsys):
+    """The message with which a tool ends, and that it ends as it should."""
+    with pytest.raises(SystemExit) as e:
+        run_tool(lambda: tool.main(argv))
+    assert e.value.code == 2
+    message = capsys.readouterr().err.rpartition('error: ')[2]
+    assert 'Traceback' not in message
+    return message
+
+
+def read(path):
+    return torch.load(path, weights_only=False)
+
+
+@pytest.fixture(scope='module')
+def trained(tiny_config, tmp_path_factory):
+    """The folder of a run of two epochs."""
+    work_dir = tmp_path_factory.mktemp('run')
+    train(tiny_config, '--work-dir', work_dir)
+    return work_dir
+
+
+# ------------------------------------------------------------------- working
+
+
+def test_training_writes_checkpoints_and_the_config(trained):
+    assert sorted(p.name for p in trained.glob('*.pth')) == [
+        'epoch_1.pth',
+        'epoch_2.pth',
+    ]
+    assert read(trained / 'epoch_2.pth')['meta']['epoch'] == 2
+    assert Config.fromfile(trained / 'tiny.py').custom_hooks
+
+
+def test_evaluation_writes_what_it_returns(tiny_config, trained, tmp_path):
+    out, dump = tmp_path / 'out' / 'metrics.json', tmp_path / 'all.pkl'
+    args = [trained / 'epoch_2.pth', '--work-dir', tmp_path, '--out', out,
+            '--dump', dump]  # fmt: skip
+    metrics = evaluate(tiny_config, *args, '--overwrite')
+    assert 0 <= metrics[AP] <= 1
+    assert json.loads(out.read_text()) == pytest.approx(metrics)
+    predictions = mmengine.load(dump)
+    annotations = Config.fromfile(tiny_config).test_evaluator.ann_file
+    persons = json.loads(Path(annotations).read_text())['annotations']
+    assert len(predictions) == sum(
+        p['num_keypoints'] > 0 and not p['iscrowd'] for p in persons
+    )
+    assert list(tmp_path.glob('*part*')) == []
+
+
+def test_show_dir_gets_pictures(tiny_config, trained, tmp_path):
+    evaluate(tiny_config, trained / 'epoch_2.pth', '--work-dir', tmp_path,
+             '--show-dir', 'pictures', '--interval', 5)  # fmt: skip
+    assert list(tmp_path.glob('*/pictures/*.jpg'))
+
+
+def test_resume_goes_on_from_the_last_whole_checkpoint(
+    tiny_config, trained, tmp_path
+):
+    for name in ('epoch_1.pth', 'epoch_2.pth'):
+        (tmp_path / name).write_bytes((trained / name).read_bytes())
+    broken = tmp_path / 'epoch_2.pth'
+    broken.write_bytes(broken.read_bytes()[:9999])
+    (tmp_path / 'last_checkpoint').write_text(str(broken))
+
+    train(tiny_config, '--work-dir', tmp_path, '--resume', '--no-validate')
+    again, before = read(broken), read(trained / 'epoch_2.pth')
+    assert again['meta']['epoch'] == 2
+    assert again['meta']['iter'] == before['meta']['iter']
+    assert_same_state(again, before)
+
+
+def test_resume_from_a_named_checkpoint(tiny_config, trained, tmp_path):
+    train(tiny_config, '--work-dir', tmp_path, '--no-validate',
+          '--resume', trained / 'epoch_1.pth')  # fmt: skip
+    assert_same_state(
+        read(tmp_path / 'epoch_2.pth'), read(trained / 'epoch_2.pth')
+    )
+    assert not (tmp_path / 'epoch_1.pth').exists()
+
+
+def test_resume_without_a_checkpoint_starts_anew(tiny_config, tmp_path):
+    for args, options in ((['--resume'], {}), ([], dict(resume=True))):
+        argv = command(tiny_config, '--work-dir', tmp_path, *args,
+                       load_from='pretrained.pth' if args else None,
+                       **options)  # fmt: skip
+        args = train_tool.parse_args(train_tool.make_parser(), argv)
+        cfg = train_tool.configure(args)
+        assert cfg.resume is False
+        assert cfg.load_from == ('pretrained.pth' if args.resume else None)
+
+
+def assert_same_state(a, b):
+    """Two checkpoints have the same weights, optimizer and schedule."""
+    torch.testing.assert_close(a['state_dict'], b['state_dict'],
+                               rtol=0, atol=0)  # fmt: skip
+    torch.testing.assert_close(a['optimizer'], b['optimizer'], rtol=0, atol=0)
+    schedules = [
+        [
+            {k: v for k, v in s.items() if isinstance(v, (int, float, list))}
+            for s in c['param_schedulers']
+        ]
+        for c in (a, b)
+    ]
+    assert schedules[0] == schedules[1]
+
+
+@pytest.mark.parametrize(
+    ('boxes', 'options'),
+    [
+        ([], {}),
+        (
+            [dict(image_id=1, category_id=1, bbox=[0, 0, 9, 9], score=0.1)],
+            {'test_dataloader.dataset.filter_cfg.bbox_score_thr': 0.5},
+        ),
+    ],
+    ids=['empty', 'below the threshold'],
+)
+def test_no_detection_evaluates_to_zero(
+    boxes, options, tiny_config, trained, tmp_path
+):
+    path = tmp_path / 'boxes.json'
+    path.write_text(json.dumps(boxes))
+    options['test_dataloader.dataset.bbox_file'] = path
+    options['test_dataloader.sampler.round_up'] = True
+    metrics = evaluate(
+        tiny_config, trained / 'epoch_2.pth', '--work-dir', tmp_path,
+        '--dump', tmp_path / 'all.pkl', **options
+    )  # fmt: skip
+    assert metrics[AP] == metrics['coco/AR'] == 0.0
+    assert len(metrics) == 10
+    assert mmengine.load(tmp_path / 'all.pkl') == []
+
+
+def test_cfg_options_come_last(tiny_config, tmp_path):
+    argv = command(tiny_config, '--show-dir', 'a', '--work-dir', 'b',
+                   **{'work_dir': 'c', 'train_cfg.max_epochs': 7,
+                      'default_hooks.visualization.interval': 3})  # fmt: skip
+    args = train_tool.parse_args(train_tool.make_parser(), argv)
+    cfg = train_tool.configure(args)
+    assert cfg.work_dir == 'c' and cfg.train_cfg.max_epochs == 7
+    assert cfg.default_hooks.visualization.interval == 3
+    assert cfg.default_hooks.visualization.out_dir == 'a'
+
+
+def test_options_of_training(tiny_config, monkeypatch):
+    def configure(*args, **options):
+        argv = command(tiny_config, *args, **options)
+        args = train_tool.parse_args(train_tool.make_parser(), argv)
+        return train_tool.configure(args)
+
+    cfg = configure()
+    assert cfg.work_dir == 'work_dirs/tiny' and cfg.launcher == 'none'
+    assert not cfg.default_hooks.visualization.enable
+    assert cfg.val_cfg is not None
+    cfg = configure('--no-validate', '--show', '--wait-time', 2)
+    assert cfg.val_cfg is cfg.val_dataloader is cfg.val_evaluator is None
+    assert cfg.default_hooks.visualization.wait_time == 2
+
+    monkeypatch.setattr(train_tool, 'get_device', lambda: 'cuda')
+    wrapper = configure('--amp').optim_wrapper
+    assert wrapper.type == 'AmpOptimWrapper'
+    assert wrapper.loss_scale == 'dynamic'
+    cfg = Config(dict(auto_scale_lr=dict(base_batch_size=64)))
+    train_tool.scale_lr(cfg)
+    assert cfg.auto_scale_lr.enable
+
+
+def test_bad_cases_can_be_analysed(tiny_config):
+    def configure(**options):
+        argv = command(tiny_config, 'x.pth', '--badcase', '--show', **options)
+        args = test_tool.parse_args(test_tool.make_parser(), argv)
+        return test_tool.configure(args)
+
+    cfg = configure()
+    hook = cfg.default_hooks.badcase
+    assert hook.enable and hook.show and hook.metric.type == 'KeypointMSELoss'
+
+
+def test_local_rank_of_the_old_launcher(tiny_config, monkeypatch):
+    monkeypatch.delenv('LOCAL_RANK', raising=False)
+    parser = train_tool.make_parser()
+    train_tool.parse_args(parser, [str(tiny_config), '--local-rank=3'])
+    assert os.environ.pop('LOCAL_RANK') == '3'
+
+
+@pytest.mark.parametrize('tool', [train_tool, test_tool])
+def test_help_lets_mim_alone(tool):
+    """mim adds --gpus or --device where the help speaks of --gpus."""
+    assert '--gpus' not in tool.make_parser().format_help()
+
+
+# ----------------------------------------------------------------- bad input
+
+
+def test_wrong_data_ends_training_before_it_starts(
+    tiny_config, toy_persons, tmp_path, capsys
+):
+    def error(**options):
+        argv = command(tiny_config, '--work-dir', work_dir, **options)
+        return error_of(train_tool, argv, capsys)
+
+    work_dir, wrong = tmp_path / 'work', tmp_path / 'wrong.json'
+    options = {'train_dataloader.dataset.ann_file': wrong}
+    assert f"'{wrong}' does not exist" in error(**options)
+    wrong.touch()
+    assert f"'{wrong}' is empty" in error(**options)
+    wrong.write_text('[1, 2')
+    assert f"'{wrong}' is not JSON" in error(**options)
+    source = toy_persons / 'annotations/person_keypoints_train.json'
+    content = json.loads(source.read_text())
+    content['annotations'][0]['keypoints'] = [1, 1, 2] * 14
+    wrong.write_text(json.dumps(content))
+    assert '14 keypoints, but CocoDataset has 17' in error(**options)
+    options = {'val_dataloader.dataset.data_prefix.img': 'no/such'}
+    assert "no/such' (val_dataloader.dataset" in error(**options)
+    options = {'model.backbone.type': 'ResNett'}
+    assert "'ResNett' at model.backbone.type" in error(**options)
+    assert "did you mean 'ResNet'" in error(**options)
+    assert not work_dir.exists()
+
+
+def test_type_that_only_shows_when_it_is_built(tiny_config, tmp_path, capsys):
+    place = 'optim_wrapper.constructor'
+    argv = command(tiny_config, '--work-dir', tmp_path,
+                   **{place: 'DefaultOptimWrapperConstruct'})  # fmt: skip
+    message = error_of(train_tool, argv, capsys)
+    assert f"unknown type 'DefaultOptimWrapperConstruct' at {place}" in message
+    assert "did you mean 'DefaultOptimWrapperConstructor'" in message
+
+
+@pytest.mark.parametrize('num_workers', [0, 1])
+def test_unreadable_image_ends_the_run(
+    num_workers, tiny_config, toy_persons, tmp_path, capsys
+):
+    images = tmp_path / 'images'
+    images.mkdir()
+    for path in (toy_persons / 'train').iterdir():
+        (images / path.name).write_bytes(path.read_bytes())
+    wrong = images / '000000000012.jpg'
+    wrong.write_bytes(b'not a picture')
+    options = {
+        'train_dataloader.dataset.data_prefix.img': images,
+        'train_dataloader.num_workers': num_workers,
+    }
+    argv = command(tiny_config, '--work-dir', tmp_path / 'work', **options)
+    message = error_of(train_tool, argv, capsys)
+    assert message == f"image '{wrong}' cannot be decoded (13 bytes)\n"
+    assert not list((tmp_path / 'work').glob('*.pth'))
+
+
+def test_wrong_detections_end_the_evaluation(
+    tiny_config, trained, tmp_path, capsys
+):
+    def error(content):
+        boxes.write_text(content)
+        return error_of(test_tool, argv, capsys)
+
+    boxes = tmp_path / 'boxes.json'
+    argv = command(
+        tiny_config, trained / 'epoch_1.pth', '--work-dir', tmp_path / 'work',
+        **{'test_dataloader.dataset.bbox_file': boxes}
+    )  # fmt: skip
+    assert f"'{boxes}' does not exist" in error_of(test_tool, argv, capsys)
+    box = dict(image_id=1, category_id=1, bbox=[1, 2, 3, 4], score=0.5)
+    other = dict(box, image_id=397133)
+    assert '(397133): it is probably one of another' in error(
+        json.dumps([box, other])
+    )
+    flat = dict(box, bbox=[1, 2, 0, 4])
+    assert 'entry 1 has the bbox [1, 2, 0, 4]' in error(
+        json.dumps([box, flat])
+    )
+    assert 'must be a list' in error('{}')
+    assert not (tmp_path / 'work').exists()
+
+
+def test_nothing_detected_with_a_metric_that_cannot_say_so(
+    tiny_config, trained, tmp_path, capsys
+):
+    boxes = tmp_path / 'boxes.json'
+    boxes.write_text('[]')
+    argv = command(tiny_config, trained / 'epoch_1.pth',
+                   **{'test_dataloader.dataset.bbox_file': boxes,
+                      'test_evaluator.type': 'PCKAccuracy'})  # fmt: skip
+    message = error_of(test_tool, argv, capsys)
+    assert 'leaves no box to evaluate, which PCKAccuracy cannot' in message
+
+
+@pytest.mark.parametrize('tool', ['train', 'test'])
+def test_checkpoint_of_another_architecture(
+    tool, tiny_config, trained, tmp_path, capsys
+):
+    checkpoint = trained / 'epoch_1.pth'
+    args = ['--work-dir', tmp_path]
+    args += ['--resume', checkpoint] if tool == 'train' else []
+    first = [checkpoint] if tool == 'test' else []
+    argv = command(tiny_config, *first, *args,
+                   **{'model.head.deconv_out_channels': '[8]',
+                      'model.head.deconv_kernel_sizes': '[4]'})  # fmt: skip
+    module = dict(train=train_tool, test=test_tool)[tool]
+    message = error_of(module, argv, capsys)
+    assert f"'{checkpoint}' is of another architecture" in message
+    assert 'unknown to the model: head.deconv_layers.3.weight' in message
+    shapes = 'head.deconv_layers.0.weight [64, 16, 4, 4] for [64, 8, 4, 4]'
+    assert f'of another shape: {shapes}' in message
+    assert not list(tmp_path.glob('*.pth'))
+
+
+def test_weights_alone_cannot_be_resumed_from(
+    tiny_config, trained, tmp_path, capsys
+):
+    weights = tmp_path / 'weights.pth'
+    torch.save(read(trained / 'epoch_1.pth')['state_dict'], weights)
+    argv = command(tiny_config, '--work-dir', tmp_path, '--resume', weights)
+    message = error_of(train_tool, argv, capsys)
+    assert 'cannot be resumed from, it lacks meta, message_hub' in message
+    # but they can be started from
+    train(tiny_config, '--work-dir', tmp_path, '--no-validate',
+          **{'load_from': weights, 'train_cfg.max_epochs': 1})  # fmt: skip
+    assert (tmp_path / 'epoch_1.pth').exists()
+
+
+def test_existing_results_are_kept(tiny_config, trained, tmp_path, capsys):
+    for flag, name in (('--out', 'a.json'), ('--dump', 'a.pkl')):
+        path = tmp_path / name
+        path.write_text('old')
+        argv = command(tiny_config, trained / 'epoch_1.pth', flag, path)
+        message = error_of(test_tool, argv, capsys)
+        assert f"output file '{path}' exists already" in message
+        assert path.read_text() == 'old'
+        argv[argv.index(str(path))] = 'a.txt'
+        message = error_of(test_tool, argv, capsys)
+        assert f"{flag} 'a.txt' must end in ." in message
+
+
+def test_wrong_command_lines(tiny_config, tmp_path, capsys):
+    def error(*args, tool=train_tool, **options):
+        return error_of(tool, command(*args, **options), capsys)
+
+    assert "config 'no.py' does not exist" in error('no.py')
+    broken = tmp_path / 'broken.py'
+    broken.write_text('_base_ = "no.py"')
+    assert f"config '{broken}'" in error(broken)
+    broken.write_text('model = (')
+    assert f"config '{broken}'" in error(broken)
+    assert "checkpoint 'no.pth' does not exist" in error(
+        tiny_config, '--resume', 'no.pth'
+    )
+    assert "checkpoint 'no.pth' does not exist" in error(
+        tiny_config, 'no.pth', tool=test_tool
+    )
+    wrong = {'param_scheduler.7.gamma': 1}
+    assert '--cfg-options' in error(tiny_config, **wrong)
+    assert '--auto-scale-lr needs' in error(tiny_config, '--auto-scale-lr')
+    cfg = Config.fromfile(tiny_config)
+    cfg.default_hooks.pop('visualization')
+    cfg.dump(broken)
+    assert 'no default_hooks.visualization' in error(broken, '--show-dir', 'a')
+    cfg.optim_wrapper.type = 'ApexOptimWrapper'
+    cfg.dump(broken)
+    assert 'cannot replace the optim_wrapper Apex' in error(broken, '--amp')
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason='there is a GPU')
+def test_amp_without_a_gpu(tiny_config, capsys):
+    argv = command(tiny_config, '--amp')
+    assert '--amp needs a GPU' in error_of(train_tool, argv, capsys)
+
+
+# ---------------------------------------------------------------- processes
+
+
+def start(*args, cwd=None):
+    env = dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1')
+    env.pop('LOCAL_RANK', None)
+    return subprocess.Popen(
+        [sys.executable, *map(str, args)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=env,
+        cwd=cwd,
+    )
+
+
+@pytest.mark.parametrize('tool', ['train', 'test'])
+def test_the_process_ends_with_one_line_and_status_2(tool):
+    args = dict(train=['no.py'], test=[__file__, 'no.pth'])[tool]
+    process = start(ROOT / f'tools/{tool}.py', *args)
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 2
+    assert out == ''
+    assert re.fullmatch(r"error: .*'no\.(py|pth)' does not exist\n", err)
+
+
+@pytest.fixture
+def one_thread():
+    """As many threads as the processes that the tests start."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.slow
+def test_killed_run_resumes_to_the_same_weights(
+    tiny_config, tmp_path, one_thread
+):
+    options = {'train_cfg.max_epochs': 3, 'train_dataloader.batch_size': 2}
+
+    def args(name):
+        return '--work-dir', tmp_path / name, '--no-validate'
+
+    killed = start(
+        ROOT / 'tools/train.py',
+        *command(tiny_config, *args('killed'), **options),
+    )
+    checkpoint = tmp_path / 'killed' / 'last_checkpoint'
+    while not checkpoint.exists() and killed.poll() is None:
+        time.sleep(0.01)
+    killed.send_signal(signal.SIGKILL)
+    killed.communicate()
+    assert killed.returncode == -signal.SIGKILL
+    epoch = read(checks.find_whole_checkpoint(tmp_path / 'killed'))['meta']
+    assert epoch['epoch'] in (1, 2)
+
+    train(tiny_config, *args('killed'), '--resume', 'auto', **options)
+    train(tiny_config, *args('whole'), **options)
+    a, b = (read(tmp_path / n / 'epoch_3.pth') for n in ('whole', 'killed'))
+    assert_same_state(a, b)
+
+
+@pytest.mark.slow
+def test_two_processes_train_and_evaluate(tiny_config, tmp_path):
+    def finish(tool, *args):
+        process = start(
+            *['-m', 'torch.distributed.run', '--nproc_per_node', '2'],
+            *('--master_port', 20000 + os.getpid() % 20000),
+            ROOT / f'tools/{tool}.py',
+            *('--launcher', 'pytorch', '--work-dir', tmp_path),
+            *command(tiny_config, *args),
+            cwd=tmp_path,
+        )
+        out, err = process.communicate(timeout=300)
+        assert process.returncode == 0, err[-3000:]
+        return out
+
+    out = finish('train')
+    losses = [float(x) for x in re.findall(r'\bloss: (\S+)', out)]
+    assert losses and all(0 < x < 1 for x in losses)
+    assert re.search(r'Epoch\(val\).*coco/AP: ', out)
+
+    checkpoint, dump = tmp_path / 'epoch_2.pth', tmp_path / 'two.pkl'
+    out = tmp_path / 'two.json'
+    finish('test', checkpoint, '--dump', dump, '--out', out)
+    one = tmp_path / 'one.pkl'
+    metrics = evaluate(
+        tiny_config, checkpoint, '--dump', one, '--work-dir', tmp_path
+    )
+    ids = [[x['id'] for x in mmengine.load(path)] for path in (one, dump)]
+    assert ids[0] == ids[1]
+    assert mmengine.load(out) == pytest.approx(metrics, abs=1e-6)

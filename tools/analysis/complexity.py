@@ -1,0 +1,80 @@
+"""Parameters and convolution MACs of networks, as a Markdown table."""
+
+import argparse
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import track
+
+import mmpose_ext  # noqa: F401  (before torchvision's users)
+from mmpose_ext.analysis import (
+    check_network,
+    count_complexity,
+    load_config,
+    load_network,
+)
+from mmpose_ext.engine.checks import check_output_file
+from mmpose_ext.errors import run_tool
+from mmpose_ext.inference.files import write_atomic
+
+
+def parse_args():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        'configs',
+        nargs='+',
+        metavar='CONFIG',
+        help='path, base name of a config of mmpose_ext or MMPose, or '
+        'PACKAGE::PATH',
+    )
+    parser.add_argument(
+        '--shape',
+        nargs=2,
+        type=int,
+        metavar=('H', 'W'),
+        help='input in pixels (default: as in the pipeline of each config)',
+    )
+    parser.add_argument('--out', help='Markdown file to write')
+    parser.add_argument(
+        '--overwrite', action='store_true', help='replace an existing --out'
+    )
+    return parser.parse_args()
+
+
+def make_table(rows: list) -> str:
+    """Markdown of (name, (H, W), Complexity) rows."""
+    lines = [
+        '| config | input (HxW) | params (M) | MACs (1e9) | MACs (Gi) |',
+        '| --- | --- | --- | --- | --- |',
+    ]
+    for name, (height, width), cost in rows:
+        lines.append(
+            f'| {name} | {height}x{width} | {cost.params / 1e6:.3f} '
+            f'| {cost.macs / 1e9:.3f} | {cost.macs / 2**30:.3f} |'
+        )
+    return '\n'.join(lines) + '\n'
+
+
+def main():
+    args = parse_args()
+    if args.out:
+        check_output_file(args.out, args.overwrite)
+    jobs = []
+    for name in args.configs:
+        cfg = load_config(name)
+        jobs.append((name, cfg, check_network(cfg, name, args.shape)))
+
+    rows = []
+    console = Console(stderr=True)  # stdout is the table's
+    for name, cfg, shape in track(jobs, 'counting', console=console):
+        network = load_network(cfg, name, shape)
+        cost = count_complexity(network)
+        rows.append((Path(cfg.filename).stem, shape, cost))
+    table = make_table(rows)
+    print(table, end='')
+    if args.out:
+        write_atomic(args.out, table.encode())
+
+
+if __name__ == '__main__':
+    run_tool(main)

@@ -1,0 +1,114 @@
+"""Evaluate a model: ``tools/test.py`` of MMPose with this package loaded."""
+
+import argparse
+import os
+
+import mmpose_ext  # isort: skip  first, because it mends what others import
+import mmengine
+from mmengine.dist import is_main_process
+from mmengine.runner import Runner
+
+from mmpose_ext.engine.checks import (
+    StrictCheckpointHook,
+    check_checkpoint_file,
+    check_config,
+    check_output_file,
+    explain_errors,
+)
+from mmpose_ext.engine.command_line import (
+    analyse_bad_cases,
+    draw_predictions,
+    load_config,
+    merge_cfg_options,
+    parse_args,
+)
+from mmpose_ext.engine.no_detections import accept_no_detections
+from mmpose_ext.errors import InputError, run_tool
+from mmpose_ext.inference.files import write_atomic
+
+_FORMATS = ('json', 'yaml', 'yml', 'pkl', 'pickle')
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description='Evaluate a pose model.')
+    parser.add_argument('config', help='config file')
+    parser.add_argument('checkpoint', help='checkpoint file')
+    parser.add_argument(
+        '--out', help=f'file for the metrics ({", ".join(_FORMATS)})'
+    )
+    parser.add_argument(
+        '--dump', help='file for the predictions of all samples (pkl, pickle)'
+    )
+    parser.add_argument(
+        '--overwrite',
+        action='store_true',
+        help='let --out and --dump replace files that exist',
+    )
+    parser.add_argument(
+        '--badcase',
+        action='store_true',
+        help='collect the worst predictions',
+    )
+    return parser
+
+
+def check_outputs(args: argparse.Namespace) -> None:
+    """Check that the results can be written, before there are any."""
+    for flag, path, formats in (
+        ('--out', args.out, _FORMATS),
+        ('--dump', args.dump, ('pkl', 'pickle')),
+    ):
+        if path is None:
+            continue
+        if not path.endswith(tuple(f'.{f}' for f in formats)):
+            raise InputError(
+                f"{flag} '{path}' must end in .{' or .'.join(formats)}"
+            )
+        check_output_file(path, args.overwrite)
+
+
+def configure(args: argparse.Namespace):
+    """Load the config and apply the command line to it."""
+    cfg = load_config(args)
+    cfg.load_from = args.checkpoint
+    if args.badcase:
+        analyse_bad_cases(cfg, args)
+    draw_predictions(cfg, args)
+    merge_cfg_options(cfg, args.cfg_options)
+    return cfg
+
+
+def main(argv=None) -> dict:
+    args = parse_args(make_parser(), argv)
+    check_outputs(args)
+    check_checkpoint_file(args.checkpoint)
+    cfg = configure(args)
+    accept_no_detections(cfg, 'test', check_config(cfg, 'test'))
+
+    dump_part = f'{args.dump}.part.pkl'
+    if args.dump:
+        dump = dict(type='DumpResults', out_file_path=dump_part)
+        evaluator = cfg.test_evaluator
+        metrics = evaluator if isinstance(evaluator, list) else [evaluator]
+        cfg.test_evaluator = [*metrics, dump]
+
+    mmpose_ext.compat.setup_cpu_distributed(cfg, args.launcher)
+    with explain_errors(cfg):
+        runner = Runner.from_cfg(cfg)
+        runner.register_hook(StrictCheckpointHook(args.checkpoint))
+        metrics = runner.test()
+
+    if is_main_process():
+        if args.dump:
+            os.replace(dump_part, args.dump)
+        if args.out:
+            format_ = args.out.rpartition('.')[2]
+            text = mmengine.dump(metrics, file_format=format_)
+            write_atomic(
+                args.out, text if isinstance(text, bytes) else text.encode()
+            )
+    return metrics
+
+
+if __name__ == '__main__':
+    run_tool(main)

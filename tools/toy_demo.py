@@ -1,0 +1,162 @@
+"""The main job from end to end, on data that it makes itself.
+
+Generates the toy persons, trains the toy detector and a small RAM + GPR pose
+model through mim, detects the persons, evaluates the poses with ground-truth
+and with detector boxes, draws them, and prints a table. A step whose result
+is there is not run again, so an interrupted demo goes on where it stopped.
+"""
+
+import argparse
+import json
+import shlex
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+DETECTOR = 'DETECTOR_CONFIG.py'
+POSE = 'ram-gpr_hrnet-w16_1xb32-24e_toy-persons-128x96.py'
+DATA = Path('data/toy_persons')
+PICTURES = '00000000000?.jpg'
+VAL = DATA / 'annotations/person_keypoints_val.json'
+
+console = Console()
+
+
+def parse_args():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        '--work-dir',
+        type=Path,
+        default=Path('work_dirs/toy_demo'),
+        help='where results go (default: %(default)s)',
+    )
+    return parser.parse_args()
+
+
+def run_step(title: str, result: Path, *command) -> None:
+    """Run a command unless its result is there; end where it fails."""
+    if result.exists():
+        console.rule(f'{title}: nothing to do, {result} is there')
+        return
+    console.rule(title)
+    command = [str(part) for part in command]
+    console.print('$', shlex.join(command), markup=False, soft_wrap=True)
+    start = time.perf_counter()
+    status = subprocess.run(command).returncode
+    if status or not result.exists():
+        sys.exit(
+            f'error: "{title}" ended with exit status {status}'
+            + ('' if result.exists() else f' and without {result}')
+        )
+    console.print(f'{title}: {time.perf_counter() - start:.0f} s')
+
+
+def mim(*args) -> list:
+    """A command of OpenMIM, in this Python."""
+    return [sys.executable, '-m', 'mim', *args]
+
+
+def train(title: str, config: str, work_dir: Path) -> Path:
+    """Train a config, going on with an interrupted run; its checkpoint."""
+    from mmengine.config import Config
+
+    (path,) = Path('configs').glob(f'*/{config}')
+    epochs = Config.fromfile(path, import_custom_modules=False)
+    checkpoint = work_dir / f'epoch_{epochs.train_cfg.max_epochs}.pth'
+    command = mim('train', 'mmpose_ext', config, '--gpus', 0)
+    run_step(title, checkpoint, *command, '--work-dir', work_dir, '--resume')
+    return checkpoint
+
+
+def test(title: str, checkpoint: Path, metrics: Path, *options) -> float:
+    """AP of the pose model on the validation images."""
+    command = mim('test', 'mmpose_ext', POSE, '--checkpoint', checkpoint)
+    folder = ('--work-dir', metrics.parent, '--out', metrics)
+    run_step(title, metrics, *command, '--gpus', 0, *folder, *options)
+    return json.loads(metrics.read_text())['coco/AP']
+
+
+def main():
+    work_dir = parse_args().work_dir
+    start = time.perf_counter()
+
+    run_step(
+        'Make the toy persons',
+        DATA / 'contact_sheet.png',
+        *mim('run', 'mmpose_ext', 'make_toy_persons', DATA),
+    )
+    detector = train('Train the detector', DETECTOR, work_dir / 'detector')
+    pose = train('Train the pose model', POSE, work_dir / 'pose')
+
+    boxes = work_dir / 'val_boxes.json'
+    (detector_config,) = Path('configs').glob(f'*/{DETECTOR}')
+    detect = mim('run', 'mmpose_ext', 'detect_persons')
+    images = ('--ann-file', VAL, '--img-dir', DATA / 'val')
+    run_step(
+        'Detect the persons',
+        boxes,
+        *(*detect, detector_config, detector, *images, '--out', boxes),
+    )
+
+    title = 'Evaluate the poses'
+    with_truth = test(
+        f'{title} in ground-truth boxes', pose, work_dir / 'truth/ap.json'
+    )
+    with_detector = test(
+        f'{title} in detector boxes',
+        pose,
+        work_dir / 'detected/ap.json',
+        '--cfg-options',
+        f'test_dataloader.dataset.bbox_file={boxes}',
+    )
+
+    pictures = work_dir / 'pictures'
+    (pose_config,) = Path('configs').glob(f'*/{POSE}')
+    detector_args = (
+        *('--det-config', detector_config),
+        *('--det-checkpoint', detector),
+    )
+    run_step(
+        'Draw the poses',
+        pictures,
+        *(sys.executable, 'demo/image_demo.py', DATA / 'val' / PICTURES),
+        *(pose_config, pose, *detector_args, '--out-dir', pictures),
+    )
+
+    report(
+        {
+            'person AP@.5 of the detector': (detector_ap(boxes), 0.80),
+            'pose AP in ground-truth boxes': (with_truth, 0.50),
+            'pose AP in detector boxes': (with_detector, 0.45),
+        }
+    )
+    console.print(
+        f'pictures: {pictures}, {DATA / "contact_sheet.png"}\n'
+        f'the demo took {(time.perf_counter() - start) / 60:.1f} minutes'
+    )
+
+
+def detector_ap(boxes: Path) -> float:
+    """COCO's person AP at an IoU of 0.5 on the validation images."""
+    from mmpose_ext.inference import evaluate_boxes
+
+    return evaluate_boxes(VAL, json.loads(boxes.read_text()))['AP50']
+
+
+def report(figures: dict) -> None:
+    """Print the table; end with an error where a figure is too low."""
+    table = Table('figure', 'value', 'at least')
+    for name, (value, floor) in figures.items():
+        table.add_row(name, f'{value:.3f}', f'{floor:.2f}')
+    console.print(table)
+    low = [name for name, (value, floor) in figures.items() if value < floor]
+    if low:
+        sys.exit(f'error: lower than this data allows: {", ".join(low)}')
+
+
+if __name__ == '__main__':
+    main()
