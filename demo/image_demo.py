@@ -17,11 +17,12 @@ from mmengine.device import get_device
 from mmpose.structures import split_instances
 from rich.progress import Progress
 
+from mmpose_ext.analysis import load_config
+from mmpose_ext.engine.arguments import positive_int, usable_device
 from mmpose_ext.errors import InputError, run_tool
 from mmpose_ext.inference import PersonDetector, read_boxes
 from mmpose_ext.inference.drawing import PoseDrawer
 from mmpose_ext.inference.files import (
-    read_config,
     read_image,
     write_jpeg,
     write_json,
@@ -72,13 +73,16 @@ def parse_args(argv=None):
     )
     parser.add_argument(
         '--batch-size',
-        type=int,
+        type=positive_int,
         default=8,
         help='images per step of the detector, persons per step of the pose '
         'model (default: 8)',
     )
     parser.add_argument(
-        '--device', default=get_device(), help='default: %(default)s'
+        '--device',
+        type=usable_device,
+        default=get_device(),
+        help='default: %(default)s',
     )
     return parser.parse_args(argv)
 
@@ -92,6 +96,7 @@ def list_images(pattern: str) -> List[Path]:
         paths = [Path(pattern)]
     else:
         paths = sorted(map(Path, glob.glob(pattern, recursive=True)))
+        paths = [p for p in paths if p.is_file()]
     if not paths:
         raise InputError(
             f"no images at '{pattern}': expected an image, a folder with "
@@ -142,7 +147,7 @@ def build_finder(args, paths: Sequence[Path]) -> Finder:
         raise InputError('give either --boxes or a detector, not both')
     if args.det_config:
         detector = PersonDetector(
-            read_config(args.det_config),
+            load_config(args.det_config),
             args.det_checkpoint,
             args.device,
             args.score_thr,
@@ -185,7 +190,7 @@ def main(argv=None) -> None:
     outputs = plan_outputs(paths, args)
     find_persons = build_finder(args, paths)
     model = load_pose_model(
-        read_config(args.pose_config), args.pose_checkpoint, args.device
+        load_config(args.pose_config), args.pose_checkpoint, args.device
     )
     draw = PoseDrawer(model.dataset_meta, args.kpt_thr)
     meta = {

@@ -108,7 +108,7 @@ def test_wheel_imports_without_mmdet(installed, tmp_path):
 
 
 def test_mim_runs_a_tool_of_the_wheel(installed, tmp_path):
-    config = 'ram-gpr_hrnet-w16_1xb32-24e_toy-persons-128x96'
+    config = 'ram-gpr_hrnet-w16_1xb8-18e_toy-persons-128x96'
     output = run_python(
         *('-m', 'mim', 'run', 'mmpose_ext', 'complexity', config),
         env=installed,

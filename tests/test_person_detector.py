@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
@@ -31,12 +32,13 @@ def test_published_weights_of_mmdet_fit_the_coco_detector(tmp_path):
     base = 'mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py'
     theirs = build(get_config(base))
     config = Config.fromfile(COCO)
+    config.test_dataloader.dataset.pipeline[1].scale = (128, 96)
     ours = build(config)
     assert shapes(ours) == shapes(theirs)
 
     # As published by MMDet 2.x: the names of the classes in capitals.
     checkpoint = tmp_path / 'coco.pth'
-    classes = tuple('abcdefghij') + ('person',)
+    classes = (*'abcdefghij', 'person')
     torch.save(
         dict(state_dict=theirs.state_dict(), meta=dict(CLASSES=classes)),
         checkpoint,
@@ -47,6 +49,8 @@ def test_published_weights_of_mmdet_fit_the_coco_detector(tmp_path):
     torch.testing.assert_close(
         detector.model.backbone.conv1.weight, theirs.backbone.conv1.weight
     )
+    (found,) = detector([np.full((192, 256, 3), 99, np.uint8)])
+    assert found.shape[1] == 5
 
 
 def test_toy_detector_trains_and_predicts(toy_persons):
@@ -72,7 +76,10 @@ def test_toy_detector_trains_and_predicts(toy_persons):
     assert set(losses) == {'loss_cls', 'loss_bbox'}
     for name, parameter in model.named_parameters():
         # No prior of the highest level may have been assigned to a person.
-        if not name.startswith('bbox_head.rtm_reg') and 'reg_convs' not in name:
+        if (
+            not name.startswith('bbox_head.rtm_reg')
+            and 'reg_convs' not in name
+        ):
             assert parameter.grad.abs().max() > 0, name
 
     model.eval()

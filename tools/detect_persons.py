@@ -8,6 +8,8 @@ import mmengine.dist as dist
 from mmengine.config import Config, DictAction
 from mmengine.device import get_device
 
+from mmpose_ext.analysis import load_config
+from mmpose_ext.engine.arguments import positive_int, usable_device
 from mmpose_ext.engine.checks import check_output_file
 from mmpose_ext.engine.command_line import merge_cfg_options
 from mmpose_ext.errors import InputError, run_tool
@@ -19,12 +21,11 @@ from mmpose_ext.inference import (
     evaluate_boxes,
     read_images,
 )
-from mmpose_ext.inference.files import read_config
 
 
 def parse_args(argv=None):
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('config', help='config of a detector')
+    parser.add_argument('config', help="config of one of MMDet's models")
     parser.add_argument('checkpoint', help='file or URL of its weights')
     parser.add_argument(
         '--ann-file',
@@ -58,7 +59,12 @@ def parse_args(argv=None):
         action='store_true',
         help='print the AP of the boxes against those of --ann-file',
     )
-    parser.add_argument('--batch-size', type=int, default=8)
+    parser.add_argument(
+        '--batch-size',
+        type=positive_int,
+        default=8,
+        help='images per step (default: 8)',
+    )
     parser.add_argument(
         '--num-workers',
         type=int,
@@ -66,7 +72,10 @@ def parse_args(argv=None):
         help='processes that read images (default: 2)',
     )
     parser.add_argument(
-        '--device', default=get_device(), help='default: %(default)s'
+        '--device',
+        type=usable_device,
+        default=get_device(),
+        help='default: %(default)s',
     )
     parser.add_argument(
         '--cfg-options',
@@ -104,7 +113,7 @@ def main(argv=None) -> None:
         raise InputError(
             f'{args.ann_file} has no boxes of persons to evaluate against'
         )
-    config = read_config(args.config)
+    config = load_config(args.config)
     merge_cfg_options(config, args.cfg_options)
     start_group(config, args.launcher)
     detector = PersonDetector(

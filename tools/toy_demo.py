@@ -17,8 +17,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-DETECTOR = 'DETECTOR_CONFIG.py'
-POSE = 'ram-gpr_hrnet-w16_1xb32-24e_toy-persons-128x96.py'
+DETECTOR = 'rtmdet_r18-w16_1xb8-10e_toy-persons-192x144.py'
+POSE = 'ram-gpr_hrnet-w16_1xb8-18e_toy-persons-128x96.py'
 DATA = Path('data/toy_persons')
 PICTURES = '00000000000?.jpg'
 VAL = DATA / 'annotations/person_keypoints_val.json'

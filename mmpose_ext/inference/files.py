@@ -1,4 +1,4 @@
-"""Read configs and images, and write files that are whole or not there."""
+"""Read images, and write files that are whole or not there."""
 
 import json
 from pathlib import Path
@@ -7,33 +7,10 @@ from typing import Any, Union
 import cv2
 import mmcv
 import numpy as np
-from mmengine.config import Config
-from mmengine.config.utils import ConfigParsingError
 from mmengine.fileio import put
 
 from ..engine.checks import check_file
 from ..errors import InputError
-
-
-def read_config(path: Union[str, Path]) -> Config:
-    """Read a config.
-
-    Raises:
-        InputError: If there is no such file, or it is no config.
-    """
-    check_file(path, 'config')
-    try:
-        return Config.fromfile(path)
-    except (
-        OSError,
-        ImportError,
-        SyntaxError,
-        NameError,
-        KeyError,
-        TypeError,
-        ConfigParsingError,
-    ) as e:
-        raise InputError(f"config '{path}': {e}") from e
 
 
 def read_image(path: Union[str, Path]) -> np.ndarray:

@@ -8,7 +8,6 @@ import pytest
 
 from mmpose_ext.errors import InputError
 from mmpose_ext.inference.files import (
-    read_config,
     read_image,
     write_jpeg,
     write_json,
@@ -49,14 +48,3 @@ def test_a_file_is_whole_or_as_before(tmp_path, monkeypatch):
     with pytest.raises(OSError, match='disk full'):
         write_json(path, [1, 2, 3])
     assert json.loads(path.read_text()) == [1]
-
-
-@pytest.mark.parametrize(
-    'text', [None, 'model = dict(', "_base_ = 'gone.py'", 'a = b']
-)
-def test_config_that_cannot_be_read(tmp_path, text):
-    path = tmp_path / 'x.py'
-    if text is not None:
-        path.write_text(text)
-    with pytest.raises(InputError, match=r'x\.py'):
-        read_config(path)

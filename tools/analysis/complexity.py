@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import track
+from rich.progress import Progress
 
 import mmpose_ext  # noqa: F401  (before torchvision's users)
 from mmpose_ext.analysis import (
@@ -65,11 +65,11 @@ def main():
         jobs.append((name, cfg, check_network(cfg, name, args.shape)))
 
     rows = []
-    console = Console(stderr=True)  # stdout is the table's
-    for name, cfg, shape in track(jobs, 'counting', console=console):
-        network = load_network(cfg, name, shape)
-        cost = count_complexity(network)
-        rows.append((Path(cfg.filename).stem, shape, cost))
+    # stdout is the table's.
+    with Progress(console=Console(stderr=True)) as progress:
+        for name, cfg, shape in progress.track(jobs, description='counting'):
+            cost = count_complexity(load_network(cfg, name, shape))
+            rows.append((Path(cfg.filename).stem, shape, cost))
     table = make_table(rows)
     print(table, end='')
     if args.out:

@@ -1,7 +1,7 @@
 """Checks of what a user gives, made before any work starts."""
 
 import os.path as osp
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import Iterator, List
 
 from ...errors import InputError
@@ -104,7 +104,5 @@ def explain_errors(cfg) -> Iterator[None]:
     Args:
         cfg (Config): The config of the runner.
     """
-    with ExitStack() as stack:
-        stack.enter_context(explain_unknown_types(cfg))
-        stack.enter_context(explain_unreadable_images())
+    with explain_unknown_types(cfg), explain_unreadable_images():
         yield

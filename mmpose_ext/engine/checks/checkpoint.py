@@ -36,7 +36,8 @@ def find_whole_checkpoint(work_dir: str) -> Optional[str]:
     """Find the last checkpoint of a run that was written to its end.
 
     This is the one that MMEngine names in ``last_checkpoint``, unless the
-    run was killed while it wrote or replaced that file.
+    run was killed while it wrote or replaced that file. One that is not on
+    a local disk is taken for whole.
 
     Args:
         work_dir (str): The folder of the run.
@@ -51,6 +52,8 @@ def find_whole_checkpoint(work_dir: str) -> Optional[str]:
     ]
     candidates = [path for _, path in sorted(numbered, reverse=True)]
     named = find_latest_checkpoint(work_dir)
+    if named and '://' in named:
+        return named
     if named:
         candidates.insert(0, named)
     return next(filter(zipfile.is_zipfile, candidates), None)

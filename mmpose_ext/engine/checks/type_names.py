@@ -3,7 +3,6 @@
 import re
 from contextlib import contextmanager
 from difflib import get_close_matches
-from importlib import import_module
 from importlib.util import find_spec
 from typing import Iterator, List, Optional, Tuple
 
@@ -107,13 +106,17 @@ def explain_unknown_types(cfg) -> Iterator[None]:
             raise
         name, scope, kind = found.groups()
         scope = scope or cfg.get('default_scope', 'mmengine')
-        registry = next(
-            r
-            for r in vars(import_module(f'{scope}.registry')).values()
-            if isinstance(r, Registry) and r.name == kind
-        )
         places = ', '.join(_places(cfg, name)) or 'the config'
+        registry = _registry_called(kind, scope)
         raise InputError(_message(name, places, registry, scope)) from e
+
+
+def _registry_called(name: str, scope: str) -> Registry:
+    roots = [r for r in vars(root).values() if isinstance(r, Registry)]
+    children = (c for r in roots for c in r.children.values())
+    every = (*children, *roots, KEYPOINT_CODECS, BATCH_AUGMENTS)
+    same_name = [r for r in every if r.name == name] or [root.MODELS]
+    return next((r for r in same_name if r.scope == scope), same_name[0])
 
 
 def _types(
@@ -194,7 +197,8 @@ def _message(name: str, where: str, registry: Registry, scope: str) -> str:
     if package in MODULE2PACKAGE and find_spec(package) is None:
         return f"'{name}' ({where}) needs {package}, which is not installed"
     scope = package if package in registry.children else scope
-    close = get_close_matches(plain, _names(registry, scope), n=3)
+    names = {n.lower(): n for n in _names(registry, scope)}
+    close = [names[n] for n in get_close_matches(plain.lower(), names)]
     hint = f'; did you mean {_either(close)}?' if close else ''
     return (
         f"unknown type '{name}' at {where}: "

@@ -1,0 +1,24 @@
+"""Types of command line arguments."""
+
+from argparse import ArgumentTypeError
+
+import pytest
+import torch
+
+from mmpose_ext.engine.arguments import positive_int, usable_device
+
+
+def test_positive_int():
+    assert positive_int('12') == 12
+    for text in ('0', '-1', '1.5', 'many', ''):
+        with pytest.raises(ArgumentTypeError, match=f"got '{text}'"):
+            positive_int(text)
+
+
+def test_usable_device():
+    assert usable_device('cpu') == 'cpu'
+    with pytest.raises(ArgumentTypeError, match="device 'gpu'"):
+        usable_device('gpu')
+    beyond = f'cuda:{torch.cuda.device_count()}'
+    with pytest.raises(ArgumentTypeError, match=beyond):
+        usable_device(beyond)
