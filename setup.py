@@ -10,6 +10,7 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 ROOT = Path(__file__).parent
+MMDET = 'mmdet>=3.0,<4'
 
 
 def read_version() -> str:
@@ -56,8 +57,9 @@ setup(
         # As in MMPose, these are for `mim install`, which finds a compiled
         # mmcv. A plain pip would compile mmcv without its ops, and would
         # put it beside a maintained fork that has the same import name.
-        'mim': ['mmengine>=0.10,<1', 'mmcv>=2.1,<2.3'],
-        'detection': ['mmdet>=3.0,<4'],
+        # MMPose's heads import MMDetection.
+        'mim': ['mmengine>=0.10,<1', 'mmcv>=2.1,<2.3', MMDET],
+        'detection': [MMDET],
         'tests': read_requirements('tests.txt'),
     },
     zip_safe=False,

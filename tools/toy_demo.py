@@ -20,7 +20,9 @@ from rich.table import Table
 DETECTOR = 'rtmdet_r18-w16_1xb8-10e_toy-persons-192x144.py'
 POSE = 'ram-gpr_hrnet-w16_1xb8-18e_toy-persons-128x96.py'
 DATA = Path('data/toy_persons')
-PICTURES = '00000000000?.jpg'
+# The first nine images of the validation set.
+IMAGES = DATA / 'val/00000000000?.jpg'
+LAST_IMAGE = '000000000009.jpg'
 VAL = DATA / 'annotations/person_keypoints_val.json'
 
 console = Console()
@@ -60,13 +62,18 @@ def mim(*args) -> list:
     return [sys.executable, '-m', 'mim', *args]
 
 
+def find(config: str) -> Path:
+    """The path of one of the project's configs."""
+    (path,) = Path('configs').glob(f'*/{config}')
+    return path
+
+
 def train(title: str, config: str, work_dir: Path) -> Path:
     """Train a config, going on with an interrupted run; its checkpoint."""
     from mmengine.config import Config
 
-    (path,) = Path('configs').glob(f'*/{config}')
-    epochs = Config.fromfile(path, import_custom_modules=False)
-    checkpoint = work_dir / f'epoch_{epochs.train_cfg.max_epochs}.pth'
+    cfg = Config.fromfile(find(config), import_custom_modules=False)
+    checkpoint = work_dir / f'epoch_{cfg.train_cfg.max_epochs}.pth'
     command = mim('train', 'mmpose_ext', config, '--gpus', 0)
     run_step(title, checkpoint, *command, '--work-dir', work_dir, '--resume')
     return checkpoint
@@ -93,13 +100,12 @@ def main():
     pose = train('Train the pose model', POSE, work_dir / 'pose')
 
     boxes = work_dir / 'val_boxes.json'
-    (detector_config,) = Path('configs').glob(f'*/{DETECTOR}')
     detect = mim('run', 'mmpose_ext', 'detect_persons')
     images = ('--ann-file', VAL, '--img-dir', DATA / 'val')
     run_step(
         'Detect the persons',
         boxes,
-        *(*detect, detector_config, detector, *images, '--out', boxes),
+        *(*detect, find(DETECTOR), detector, *images, '--out', boxes),
     )
 
     title = 'Evaluate the poses'
@@ -115,17 +121,16 @@ def main():
     )
 
     pictures = work_dir / 'pictures'
-    (pose_config,) = Path('configs').glob(f'*/{POSE}')
-    detector_args = (
-        *('--det-config', detector_config),
-        *('--det-checkpoint', detector),
-    )
+    overview = work_dir / 'overview.jpg'
+    draw = (sys.executable, 'demo/image_demo.py', IMAGES, find(POSE), pose)
+    detector_args = ('--det-config', find(DETECTOR), '--det-checkpoint')
     run_step(
         'Draw the poses',
-        pictures,
-        *(sys.executable, 'demo/image_demo.py', DATA / 'val' / PICTURES),
-        *(pose_config, pose, *detector_args, '--out-dir', pictures),
+        pictures / 'visualizations' / LAST_IMAGE,
+        *(*draw, *detector_args, detector, '--score-thr', 0.4),
+        *('--out-dir', pictures, '--resume'),
     )
+    write_overview(pictures / 'visualizations', overview)
 
     report(
         {
@@ -135,7 +140,8 @@ def main():
         }
     )
     console.print(
-        f'pictures: {pictures}, {DATA / "contact_sheet.png"}\n'
+        f'pictures: {overview}, {pictures / "visualizations"}, '
+        f'{DATA / "contact_sheet.png"}\n'
         f'the demo took {(time.perf_counter() - start) / 60:.1f} minutes'
     )
 
@@ -145,6 +151,15 @@ def detector_ap(boxes: Path) -> float:
     from mmpose_ext.inference import evaluate_boxes
 
     return evaluate_boxes(VAL, json.loads(boxes.read_text()))['AP50']
+
+
+def write_overview(folder: Path, path: Path) -> None:
+    """Put the pictures of a folder into one, three in a row."""
+    import cv2
+
+    pictures = [cv2.imread(str(p)) for p in sorted(folder.glob('*.jpg'))]
+    rows = [cv2.hconcat(pictures[i : i + 3]) for i in range(0, 9, 3)]
+    cv2.imwrite(str(path), cv2.resize(cv2.vconcat(rows), None, fx=0.6, fy=0.6))
 
 
 def report(figures: dict) -> None:
