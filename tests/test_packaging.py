@@ -112,7 +112,7 @@ def test_modules_do_not_import_mmdet_when_they_are_imported():
 
 
 def test_mim_runs_a_tool_of_the_wheel(installed, tmp_path):
-    config = 'ram-gpr_hrnet-w16_1xb8-18e_toy-persons-128x96'
+    config = 'ram-gpr_hrnet-w32_4xb8-240e_coco-256x192'
     output = run_python(
         *('-m', 'mim', 'run', 'mmpose_ext', 'complexity', config),
         env=installed,
@@ -120,7 +120,7 @@ def test_mim_runs_a_tool_of_the_wheel(installed, tmp_path):
     )
     site = installed['PYTHONPATH']
     assert f'{site}/mmpose_ext/.mim/tools/analysis/complexity.py' in output
-    assert f'| {config} | 128x96 |' in output
+    assert f'| {config} | 256x192 |' in output
 
 
 @pytest.mark.parametrize(

@@ -3,11 +3,11 @@
 _base_ = ['./ram-gpr_hrnet-w32_4xb8-240e_coco-256x192.py']
 
 # SGDR with two cycles.
-train_cfg = dict(max_epochs=18, val_interval=18)
+train_cfg = dict(max_epochs=15, val_interval=15)
 param_scheduler = [
     dict(
         type='CosineRestartLR',
-        periods=[6, 12],
+        periods=[5, 10],
         restart_weights=[1, 1],
         eta_min=0,
         by_epoch=True,
@@ -66,7 +66,7 @@ val_pipeline[2].input_size = codec['input_size']
 
 train_dataloader = dict(
     batch_size=8,
-    num_workers=1,
+    num_workers=0,
     persistent_workers=False,
     dataset=dict(
         data_root=data_root,
@@ -77,7 +77,7 @@ train_dataloader = dict(
 )
 val_dataloader = dict(
     batch_size=64,
-    num_workers=1,
+    num_workers=0,
     persistent_workers=False,
     dataset=dict(
         data_root=data_root,
