@@ -17,8 +17,8 @@ from mmengine.device import get_device
 from mmpose.structures import split_instances
 from rich.progress import Progress
 
-from mmpose_ext.analysis import load_config
 from mmpose_ext.engine.arguments import positive_int, usable_device
+from mmpose_ext.engine.config import load_config
 from mmpose_ext.errors import InputError, run_tool
 from mmpose_ext.inference import PersonDetector, read_boxes
 from mmpose_ext.inference.drawing import PoseDrawer

@@ -1,7 +1,8 @@
 """The error a user's mistake raises, and how a command line shows it."""
 
 import sys
-from typing import Any, Callable
+from difflib import get_close_matches
+from typing import Any, Callable, Iterable
 
 
 class InputError(ValueError):
@@ -9,6 +10,19 @@ class InputError(ValueError):
 
     The message names the offending value and what was expected.
     """
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The end of a message about a wrong name; empty if none comes close.
+
+    Args:
+        name (str): The wrong name.
+        known (Iterable[str]): The names that there are.
+    """
+    by_lower = {other.lower(): other for other in known}
+    close = get_close_matches(name.lower(), by_lower)
+    names = ' or '.join(f"'{by_lower[n]}'" for n in close)
+    return names and f'; did you mean {names}?'
 
 
 def run_tool(main: Callable[[], Any]) -> None:

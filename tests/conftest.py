@@ -1,5 +1,7 @@
 """A toy dataset and a config that trains on it within seconds."""
 
+import runpy
+import sys
 from pathlib import Path
 from typing import Tuple
 
@@ -62,6 +64,23 @@ default_hooks = dict(
     checkpoint=dict(interval=1), logger=dict(interval=1))
 custom_hooks = [dict(type='RandomStateHook')]
 """
+
+
+@pytest.fixture
+def run_script(monkeypatch, capsys):
+    """Run a script in this process: exit status, stdout, stderr."""
+
+    def run(script, *args):
+        path = str(Path(__file__).parents[1] / script)
+        monkeypatch.setattr(sys, 'argv', [path, *map(str, args)])
+        try:
+            runpy.run_path(path, run_name='__main__')
+            status = 0
+        except SystemExit as e:
+            status = e.code
+        return status, *capsys.readouterr()
+
+    return run
 
 
 @pytest.fixture(scope='session')

@@ -18,9 +18,9 @@ from mmpose_ext.engine.checks import (
 from mmpose_ext.engine.command_line import (
     analyse_bad_cases,
     draw_predictions,
-    load_config,
     merge_cfg_options,
     parse_args,
+    read_config,
 )
 from mmpose_ext.engine.no_detections import accept_no_detections
 from mmpose_ext.errors import InputError, run_tool
@@ -69,7 +69,7 @@ def check_outputs(args: argparse.Namespace) -> None:
 
 def configure(args: argparse.Namespace):
     """Load the config and apply the command line to it."""
-    cfg = load_config(args)
+    cfg = read_config(args)
     cfg.load_from = args.checkpoint
     if args.badcase:
         analyse_bad_cases(cfg, args)

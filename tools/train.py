@@ -18,9 +18,9 @@ from mmpose_ext.engine.checks import (
 )
 from mmpose_ext.engine.command_line import (
     draw_predictions,
-    load_config,
     merge_cfg_options,
     parse_args,
+    read_config,
 )
 from mmpose_ext.engine.no_detections import accept_no_detections
 from mmpose_ext.errors import InputError, run_tool
@@ -94,7 +94,7 @@ def resume(cfg, checkpoint: str) -> None:
 
 def configure(args: argparse.Namespace):
     """Load the config and apply the command line to it."""
-    cfg = load_config(args)
+    cfg = read_config(args)
     if args.no_validate:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
     if args.amp:

@@ -26,7 +26,7 @@ default_hooks = dict(
     ),
     logger=dict(interval=20),
 )
-custom_hooks = _base_.custom_hooks + [dict(type='RandomStateHook')]
+custom_hooks = [*_base_.custom_hooks, dict(type='RandomStateHook')]
 
 codec = dict(
     type='MSRAHeatmap', input_size=(96, 128), heatmap_size=(24, 32), sigma=1

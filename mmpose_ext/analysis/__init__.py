@@ -1,6 +1,6 @@
 from .complexity import Complexity, count_complexity
 from .latency import compare, describe_machine
-from .networks import Call, check_network, load_call, load_config, load_network
+from .networks import Call, check_network, load_call, load_network
 
 __all__ = [
     'Call',
@@ -10,6 +10,5 @@ __all__ = [
     'count_complexity',
     'describe_machine',
     'load_call',
-    'load_config',
     'load_network',
 ]

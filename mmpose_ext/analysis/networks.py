@@ -2,9 +2,6 @@
 
 import ast
 from dataclasses import dataclass, field
-from difflib import get_close_matches
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Any, Iterator, Optional, Sequence, Tuple
 
 import torch
@@ -14,7 +11,8 @@ from mmengine.registry import MODELS, DefaultScope
 from torch import nn
 
 from ..engine.checks import check_type_names, explain_unknown_types
-from ..errors import InputError
+from ..engine.config import load_config
+from ..errors import InputError, did_you_mean
 
 # The transforms that make all images of one size, (w, h) in the config.
 _RESIZING = ('TopdownAffine', 'BottomupResize', 'Resize', 'mmdet.Resize')
@@ -39,26 +37,6 @@ class Call:
     def __call__(self) -> Any:
         # HRNet's modules put their results into the list that they get.
         return self.module(*_copy_lists(self.args), **self.kwargs)
-
-
-def load_config(name: str) -> Config:
-    """Load a config by path, by base name, or from a package.
-
-    Args:
-        name (str): A path; or, as mim takes it, the base name of a config
-            of mmpose_ext or MMPose, ``.py`` or not; or the path in a
-            package's configs, ``mmpose::body_2d_keypoint/...``.
-
-    Raises:
-        InputError: There is no such config, or it cannot be read.
-    """
-    path = _find_config(name)
-    try:
-        return Config.fromfile(path)
-    except Exception as e:  # A config is a program: anything may go wrong.
-        raise InputError(
-            f'cannot read config {path}: {type(e).__name__}: {e}'
-        ) from e
 
 
 def check_network(
@@ -221,7 +199,7 @@ def _part_of(network: Call, path: str) -> Call:
         modules = dict(network.module.named_modules())
         raise InputError(
             f"{network.name} has no module '{path}'"
-            + _did_you_mean(path, modules)
+            + did_you_mean(path, modules)
         ) from None
     calls = []
     handle = part.register_forward_pre_hook(
@@ -263,46 +241,3 @@ def _build_module(spec: str) -> nn.Module:
 
 def _copy_lists(args: tuple) -> tuple:
     return tuple(list(a) if isinstance(a, list) else a for a in args)
-
-
-def _find_config(name: str) -> Path:
-    if Path(name).is_file():
-        return Path(name)
-    package, separator, inner = name.partition('::')
-    if separator:
-        path = _configs_of(package) / inner
-        if not path.is_file():
-            raise InputError(f'{package} has no config {inner}')
-        return path
-
-    stem = Path(name).name.removesuffix('.py')
-    known = [
-        path
-        for package in ('mmpose_ext', 'mmpose')
-        for path in _configs_of(package).rglob('*.py')
-    ]
-    found = [path for path in known if path.stem == stem]
-    if len(found) > 1:
-        raise InputError(
-            f"'{name}' is ambiguous, give one of these paths: "
-            + ', '.join(map(str, found))
-        )
-    if not found:
-        raise InputError(
-            f"config '{name}' does not exist, and neither mmpose_ext nor "
-            'mmpose has one of that name'
-            + _did_you_mean(stem, [path.stem for path in known])
-        )
-    return found[0]
-
-
-def _configs_of(package: str) -> Path:
-    spec = find_spec(package)
-    if spec is None or spec.origin is None:
-        raise InputError(f"package '{package}' is not installed")
-    return Path(spec.origin).parent / '.mim' / 'configs'
-
-
-def _did_you_mean(name: str, known) -> str:
-    close = get_close_matches(name, known, n=3)
-    return f'; did you mean {" or ".join(close)}?' if close else ''

@@ -6,10 +6,9 @@ import os.path as osp
 from typing import Optional, Sequence
 
 from mmengine.config import Config, DictAction
-from mmengine.config.utils import ConfigParsingError
 
 from ..errors import InputError
-from .checks import check_file
+from .config import load_config
 
 
 def parse_args(
@@ -72,7 +71,7 @@ def parse_args(
     return args
 
 
-def load_config(args: argparse.Namespace) -> Config:
+def read_config(args: argparse.Namespace) -> Config:
     """Load the config that a command line names, with its common options.
 
     The values of ``--cfg-options`` are not among them: a tool merges them
@@ -87,11 +86,7 @@ def load_config(args: argparse.Namespace) -> Config:
     Raises:
         InputError: It is missing, or is not a config.
     """
-    check_file(args.config, 'config')
-    try:
-        cfg = Config.fromfile(args.config)
-    except (OSError, SyntaxError, KeyError, ConfigParsingError) as e:
-        raise InputError(f"config '{args.config}': {e}") from e
+    cfg = load_config(args.config)
     cfg.launcher = args.launcher
     if args.work_dir is not None:
         cfg.work_dir = args.work_dir

@@ -5,64 +5,13 @@ from mmengine.config import Config
 from mmpose_ext.analysis import (
     check_network,
     load_call,
-    load_config,
     load_network,
-    networks,
 )
+from mmpose_ext.engine.config import load_config
 from mmpose_ext.errors import InputError
 from mmpose_ext.models.necks import GPRNeck
 
 HRNET = 'td-hm_hrnet-w32_8xb64-210e_coco-256x192'
-IN_MMPOSE = f'mmpose::body_2d_keypoint/topdown_heatmap/coco/{HRNET}.py'
-OURS = 'ram-gpr_hrnet-w32_4xb8-240e_coco-256x192'
-
-
-@pytest.mark.parametrize('name', [HRNET, f'{HRNET}.py', IN_MMPOSE])
-def test_config_of_mmpose(name):
-    assert load_config(name).filename.endswith(f'coco/{HRNET}.py')
-
-
-@pytest.mark.parametrize('name', [OURS, f'mmpose_ext::ram_gpr/{OURS}.py'])
-def test_config_of_ours(name):
-    assert load_config(name).model.neck.type == 'GPRNeck'
-
-
-def test_config_by_path(tiny_config):
-    assert load_config(str(tiny_config)).model.backbone.depth == 18
-
-
-@pytest.mark.parametrize(
-    'name, message',
-    [
-        ('td-hm_hrnet-w32_8xb64-210e_coco-256x193', 'did you mean td-hm_hrn'),
-        ('mmpose::body.py', 'mmpose has no config body.py'),
-        ('mmnothing::x.py', "package 'mmnothing' is not installed"),
-    ],
-)
-def test_no_such_config(name, message):
-    with pytest.raises(InputError, match=message):
-        load_config(name)
-
-
-def test_two_configs_of_one_name(tmp_path, monkeypatch):
-    for folder in 'ab':
-        (tmp_path / folder).mkdir()
-        (tmp_path / folder / 'twin.py').touch()
-    monkeypatch.setattr(
-        networks,
-        '_configs_of',
-        lambda package: tmp_path / ('a' if package == 'mmpose' else 'b'),
-    )
-    with pytest.raises(InputError, match=r'ambiguous.*b/twin\.py, .*a/twin'):
-        load_config('twin')
-
-
-@pytest.mark.parametrize('text', ['model = dict(', "_base_ = 'none.py'"])
-def test_broken_config(text, tmp_path):
-    path = tmp_path / 'broken.py'
-    path.write_text(text)
-    with pytest.raises(InputError, match=r'cannot read config .*broken\.py'):
-        load_config(str(path))
 
 
 def test_input_size_is_that_of_the_pipeline(tiny_config):
@@ -150,7 +99,7 @@ def test_part_is_called_on_the_same_maps_again():
 @pytest.mark.parametrize(
     'path, message',
     [
-        ('bakbone', r"has no module 'bakbone'; did you mean backbone"),
+        ('bakbone', r"has no module 'bakbone'; did you mean 'backbone"),
         ('head.loss_module', "never calls its module 'head.loss_module'"),
     ],
 )

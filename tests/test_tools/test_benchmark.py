@@ -1,36 +1,21 @@
 import json
 import math
-import runpy
-import sys
-from pathlib import Path
+from functools import partial
 
 import pytest
 import torch
 
 import mmpose_ext
 
-ROOT = Path(__file__).resolve().parents[2]
-TOOL = ROOT / 'tools' / 'analysis' / 'benchmark.py'
 NECK = "dict(type='GPRNeck', in_channels=[8, 16])"
 MAPS = ('--maps', '8x8x6', '16x4x3')
 QUICK = ('--rounds', 2, '--warmup', 1, '--min-seconds', 1e-4)
 
 
 @pytest.fixture
-def run(monkeypatch, capsys):
-    """Run the tool in this process; return its exit status and output."""
+def run(run_script):
     threads = torch.get_num_threads()
-
-    def run(*args):
-        monkeypatch.setattr(sys, 'argv', [str(TOOL), *map(str, args)])
-        try:
-            runpy.run_path(str(TOOL), run_name='__main__')
-            status = 0
-        except SystemExit as e:
-            status = e.code
-        return status, *capsys.readouterr()
-
-    yield run
+    yield partial(run_script, 'tools/analysis/benchmark.py')
     torch.set_num_threads(threads)
 
 

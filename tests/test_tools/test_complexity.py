@@ -1,29 +1,14 @@
-import runpy
-import sys
-from pathlib import Path
+from functools import partial
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
-TOOL = ROOT / 'tools' / 'analysis' / 'complexity.py'
 HRNET = 'td-hm_hrnet-w32_8xb64-210e_coco-256x192'
 OURS = 'ram-gpr_hrnet-w32_4xb8-240e_coco-256x192'
 
 
 @pytest.fixture
-def run(monkeypatch, capsys):
-    """Run the tool in this process; return its exit status and output."""
-
-    def run(*args):
-        monkeypatch.setattr(sys, 'argv', [str(TOOL), *map(str, args)])
-        try:
-            runpy.run_path(str(TOOL), run_name='__main__')
-            status = 0
-        except SystemExit as e:
-            status = e.code
-        return status, *capsys.readouterr()
-
-    return run
+def run(run_script):
+    return partial(run_script, 'tools/analysis/complexity.py')
 
 
 def test_table_of_the_paper(run, tmp_path):

@@ -1,27 +1,12 @@
 import json
-import runpy
-import sys
-from pathlib import Path
+from functools import partial
 
 import pytest
 
-TOOL = Path(__file__).resolve().parents[2] / 'tools' / 'make_toy_persons.py'
-
 
 @pytest.fixture
-def run(monkeypatch, capsys):
-    """Run the tool in this process; return its exit status and output."""
-
-    def run(*args):
-        monkeypatch.setattr(sys, 'argv', [str(TOOL), *map(str, args)])
-        try:
-            runpy.run_path(str(TOOL), run_name='__main__')
-            status = 0
-        except SystemExit as e:
-            status = e.code
-        return status, *capsys.readouterr()
-
-    return run
+def run(run_script):
+    return partial(run_script, 'tools/make_toy_persons.py')
 
 
 def test_writes_then_leaves_alone_then_refuses(run, tmp_path):

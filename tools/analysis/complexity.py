@@ -10,10 +10,10 @@ import mmpose_ext  # noqa: F401  (before torchvision's users)
 from mmpose_ext.analysis import (
     check_network,
     count_complexity,
-    load_config,
     load_network,
 )
 from mmpose_ext.engine.checks import check_output_file
+from mmpose_ext.engine.config import load_config
 from mmpose_ext.errors import run_tool
 from mmpose_ext.inference.files import write_atomic
 

@@ -2,7 +2,6 @@
 
 import re
 from contextlib import contextmanager
-from difflib import get_close_matches
 from importlib.util import find_spec
 from typing import Iterator, List, Optional, Tuple
 
@@ -11,7 +10,7 @@ from mmengine.config.utils import MODULE2PACKAGE
 from mmengine.registry import Registry
 from mmpose.registry import BATCH_AUGMENTS, KEYPOINT_CODECS
 
-from ...errors import InputError
+from ...errors import InputError, did_you_mean
 
 # The key under which a type stands tells the registry it comes from: first
 # what stands at the top of a config, then what can stand deeper in it.
@@ -197,17 +196,11 @@ def _message(name: str, where: str, registry: Registry, scope: str) -> str:
     if package in MODULE2PACKAGE and find_spec(package) is None:
         return f"'{name}' ({where}) needs {package}, which is not installed"
     scope = package if package in registry.children else scope
-    names = {n.lower(): n for n in _names(registry, scope)}
-    close = [names[n] for n in get_close_matches(plain.lower(), names)]
-    hint = f'; did you mean {_either(close)}?' if close else ''
     return (
         f"unknown type '{name}' at {where}: "
-        f'the {registry.name} registry of {scope} has no such name{hint}'
+        f'the {registry.name} registry of {scope} has no such name'
+        + did_you_mean(plain, _names(registry, scope))
     )
-
-
-def _either(names: List[str]) -> str:
-    return ' or '.join(f"'{name}'" for name in names)
 
 
 def _places(node, name: str, where: str = '') -> Iterator[str]:
