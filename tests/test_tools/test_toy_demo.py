@@ -43,7 +43,7 @@ def test_a_step_that_fails_ends_the_demo(demo, script, message, tmp_path):
 def test_a_figure_below_its_floor_is_an_error(demo, capsys):
     demo['report']({'good': (0.51, 0.5), 'just': (0.5, 0.5)})
     assert '0.510' in capsys.readouterr().out
-    with pytest.raises(SystemExit, match='bad$'):
+    with pytest.raises(SystemExit, match=r'bad$'):
         demo['report']({'good': (0.51, 0.5), 'bad': (0.499, 0.5)})
 
 
