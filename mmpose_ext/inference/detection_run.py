@@ -8,7 +8,7 @@ from typing import Any, Dict, Iterator, List, Sequence, Tuple, Union
 
 import mmengine.dist as dist
 from mmengine.config import Config
-from rich.progress import track
+from rich.progress import Progress
 from torch.utils.data import DataLoader, Dataset
 
 from ..errors import InputError
@@ -71,10 +71,11 @@ def detect_to_file(
         num_workers=num_workers,
         collate_fn=list,
     )
-    with partial.open() as append:
-        steps = track(
-            loader, 'Detecting persons', disable=not dist.is_main_process()
-        )
+    # The bar stops when this block is left, also by an error: left to the
+    # garbage collector, it may stop while another bar holds rich's lock.
+    bar = Progress(disable=not dist.is_main_process())
+    with partial.open() as append, bar:
+        steps = bar.track(loader, description='Detecting persons')
         for samples, i in zip(steps, mine):
             for sample in samples:
                 if isinstance(sample, InputError):

@@ -13,7 +13,7 @@ from typing import Any, Dict, Iterator, List, Tuple, Union
 
 import cv2
 import numpy as np
-from rich.progress import track
+from rich.progress import Progress
 
 from ..errors import InputError
 from .annotation import CATEGORY, Annotation, annotate, clean_mask, lip_row
@@ -135,8 +135,9 @@ def make_dataset(
 
 
 def _drain(results: Iterator, total: int, progress: bool) -> None:
-    for _ in track(results, 'Toy persons', total=total, disable=not progress):
-        pass
+    with Progress(disable=not progress) as bar:
+        for _ in bar.track(results, total=total, description='Toy persons'):
+            pass
 
 
 def _open_folder(out_dir: Path, settings: Settings, overwrite: bool) -> bool:
