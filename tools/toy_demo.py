@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 DETECTOR = 'rtmdet_r18-w16_1xb8-10e_toy-persons-192x144.py'
-POSE = 'ram-gpr_hrnet-w16_1xb8-12e_toy-persons-128x96.py'
+POSE = 'ram-gpr_hrnet-w16_1xb8-15e_toy-persons-128x96.py'
 DATA = Path('data/toy_persons')
 # The first nine images of the validation set.
 IMAGES = DATA / 'val/00000000000?.jpg'

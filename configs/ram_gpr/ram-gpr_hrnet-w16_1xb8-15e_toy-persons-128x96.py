@@ -3,11 +3,11 @@
 _base_ = ['./ram-gpr_hrnet-w32_4xb8-240e_coco-256x192.py']
 
 # SGDR with two cycles.
-train_cfg = dict(max_epochs=12, val_interval=12)
+train_cfg = dict(max_epochs=15, val_interval=15)
 param_scheduler = [
     dict(
         type='CosineRestartLR',
-        periods=[4, 8],
+        periods=[5, 10],
         restart_weights=[1, 1],
         eta_min=0,
         by_epoch=True,
