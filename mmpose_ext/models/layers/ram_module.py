@@ -67,5 +67,5 @@ class RAMHRModule(HRModule):
                     mode=paths[j][-1].mode,
                     align_corners=paths[j][-1].align_corners,
                 )
-            y = y + xj
+            y += xj
         return y
