@@ -51,7 +51,7 @@ def test_overview_puts_nine_pictures_into_one(demo, tmp_path):
     for i in range(9):
         picture = np.full((30, 40, 3), 20 * i, np.uint8)
         cv2.imwrite(str(tmp_path / f'{i}.jpg'), picture)
-    out = tmp_path / 'overview.png'
+    out = tmp_path / 'out/overview.jpg'
     demo['write_overview'](tmp_path, out)
     overview = cv2.imread(str(out))
     assert overview.shape == (54, 72, 3)

@@ -51,6 +51,8 @@ class RAMNeck(RAMHRModule):
                 'in_channels must hold the channels of at least two maps, '
                 f'got {in_channels}'
             )
+        # There are no branches to build: of blocks and num_blocks only the
+        # length is looked at.
         super().__init__(
             num_branches=len(in_channels),
             blocks=None,
