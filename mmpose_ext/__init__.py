@@ -9,11 +9,12 @@ from . import compat
 # Before the others, because it makes what they import importable.
 compat.apply()
 
-from . import datasets, engine, evaluation, models  # noqa: E402
+from . import codecs, datasets, engine, evaluation, models  # noqa: E402
 from .version import __version__  # noqa: E402
 
 __all__ = [
     '__version__',
+    'codecs',
     'compat',
     'datasets',
     'engine',

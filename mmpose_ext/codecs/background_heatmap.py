@@ -1,0 +1,225 @@
+"""Keypoint heatmaps with a map of the background behind them."""
+
+from typing import Optional, Tuple
+
+import cv2
+import numpy as np
+from mmpose.codecs.base import BaseKeypointCodec
+from mmpose.codecs.utils import (
+    get_heatmap_maximum,
+    refine_keypoints,
+    refine_keypoints_dark,
+)
+from mmpose.registry import KEYPOINT_CODECS
+
+# A Gaussian ends where it has fallen to exp(-4.6052) = 0.01.
+_CUT = 4.6052
+_DECODERS = ('argmax', 'quarter', 'dark')
+
+
+@KEYPOINT_CODECS.register_module()
+class BackgroundHeatmap(BaseKeypointCodec):
+    """Heatmaps of all persons' keypoints, and one of the background.
+
+    The target of "Global Context for Convolutional Pose Machines" (Osokin),
+    which has it from convolutional pose machines. The paper gives no numbers
+    for it; the defaults and the rules below are those of its published
+    training.
+
+    A cell covers as many pixels as the input has per map cell, s along an
+    axis, so that the centre of cell i lies at s * i + (s - 1) / 2 px. The
+    maps are Gaussians of these centres' distances to a keypoint, ended at
+    0.01; where persons overlap they add up, to 1 at most. The background is
+    1 minus the highest of the keypoints' maps.
+
+    Note:
+
+        - instance number: N
+        - keypoint number: K
+        - input size: [w, h], px
+        - heatmap size: [W, H], cells
+
+    Encoded:
+
+        - heatmaps (np.ndarray): Of shape (K + 1, H, W), float32; the
+          background is the last.
+        - keypoint_weights (np.ndarray): Of shape (N, K), float32. The
+          visibility where a keypoint is drawn; 0 where it is missing
+          (visibility below 0.5) or so far outside that no cell is reached.
+
+    Args:
+        input_size (tuple): Size of the network input in [w, h], px.
+        heatmap_size (tuple): Size of the encoded maps in [W, H], cells.
+        sigma (float): Standard deviation of the Gaussians in px of the
+            input. Defaults to 7.0.
+        decode (str): How a position is read off a map. ``'argmax'``: the
+            highest pixel after bicubic interpolation to the input's size,
+            to about 1 px, but in the outermost cells, where there is
+            nothing to interpolate with, to 0.75 of a cell. ``'quarter'``:
+            the highest cell, moved by a quarter of a cell towards its
+            higher neighbours. ``'dark'``: the highest cell, moved to the
+            top of a Gaussian fitted to its surroundings (`DarkPose
+            <https://arxiv.org/abs/1910.06278>`_). The last two are MMPose's.
+            Defaults to ``'argmax'``.
+        blur_kernel_size (int): Side of the blur that ``'dark'`` starts
+            with, cells; odd and at least 3. Defaults to 3, MMPose's rule for
+            a Gaussian of 7 px on cells of 8 px.
+
+    Attributes:
+        scale_factor (np.ndarray): Size of a cell of the encoded maps along
+            x and y, px.
+        cell_offset (np.ndarray): Centre of their first cell along x and y,
+            px.
+
+    Raises:
+        ValueError: If an argument is out of its range.
+    """
+
+    label_mapping_table = dict(keypoint_weights='keypoint_weights')
+    field_mapping_table = dict(heatmaps='heatmaps')
+
+    # decode takes maps of any size as long as they span the whole input.
+    any_resolution = True
+
+    def __init__(
+        self,
+        input_size: Tuple[int, int],
+        heatmap_size: Tuple[int, int],
+        sigma: float = 7.0,
+        decode: str = 'argmax',
+        blur_kernel_size: int = 3,
+    ):
+        super().__init__()
+        for name, size in (
+            ('input_size', input_size),
+            ('heatmap_size', heatmap_size),
+        ):
+            if len(size) != 2 or min(size) < 1:
+                raise ValueError(
+                    f'{name} must be a positive width and height, got {size}'
+                )
+        if sigma <= 0:
+            raise ValueError(f'sigma must be positive, got {sigma}')
+        if decode not in _DECODERS:
+            raise ValueError(
+                f"decode must be one of {', '.join(_DECODERS)}, got '{decode}'"
+            )
+        if blur_kernel_size < 3 or blur_kernel_size % 2 == 0:
+            raise ValueError(
+                'blur_kernel_size must be odd and at least 3, '
+                f'got {blur_kernel_size}'
+            )
+        self.input_size = tuple(input_size)
+        self.heatmap_size = tuple(heatmap_size)
+        self.sigma = sigma
+        self.decode_mode = decode
+        self.blur_kernel_size = blur_kernel_size
+        self.scale_factor, self.cell_offset = self._cells(self.heatmap_size)
+
+    def _cells(self, size: Tuple[int, int]) -> Tuple[np.ndarray, np.ndarray]:
+        """Size, and first centre, of the cells of (W, H) maps, px."""
+        cell = np.divide(self.input_size, size).astype(np.float32)
+        return cell, (cell - 1) / 2
+
+    def encode(
+        self,
+        keypoints: np.ndarray,
+        keypoints_visible: Optional[np.ndarray] = None,
+    ) -> dict:
+        """Draw the maps.
+
+        Args:
+            keypoints (np.ndarray): (x, y) of shape (N, K, 2), px of the
+                input.
+            keypoints_visible (np.ndarray, optional): Of shape (N, K); a
+                value below 0.5 marks a missing keypoint. Defaults to
+                ``None``, no keypoint is missing.
+
+        Returns:
+            dict: ``heatmaps`` of shape (K + 1, H, W) and
+            ``keypoint_weights`` of shape (N, K).
+        """
+        if keypoints_visible is None:
+            keypoints_visible = np.ones(keypoints.shape[:2])
+        x, y = np.moveaxis(keypoints[..., :2].astype(float), -1, 0)
+        columns, rows = (
+            np.arange(n) * cell + offset
+            for n, cell, offset in zip(
+                self.heatmap_size, self.scale_factor, self.cell_offset
+            )
+        )
+        dx, dy = x[..., None] - columns, y[..., None] - rows  # (N, K, W or H)
+        exponent = dx[..., None, :] ** 2 + dy[..., None] ** 2
+        exponent /= 2 * self.sigma**2
+        drawn = exponent <= _CUT
+        drawn &= (keypoints_visible >= 0.5)[..., None, None]
+
+        gaussians = np.exp(-exponent, where=drawn, out=np.zeros_like(exponent))
+        maps = gaussians.sum(axis=0).clip(max=1)
+        background = 1 - maps.max(axis=0, keepdims=True)
+        return dict(
+            heatmaps=np.concatenate([maps, background]).astype(np.float32),
+            keypoint_weights=np.where(
+                drawn.any(axis=(2, 3)), keypoints_visible, 0
+            ).astype(np.float32),
+        )
+
+    def decode(self, encoded: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
+        """Read one position off each keypoint's map.
+
+        Args:
+            encoded (np.ndarray): Maps of shape (K + 1, H, W), the background
+                last. H and W may be other than ``heatmap_size``; the maps
+                span the input in any case. Values that are not finite count
+                as 0.
+
+        Returns:
+            tuple:
+
+            - keypoints (np.ndarray): Of shape (1, K, 2), px of the input;
+              (-1, -1) where a map is nowhere above 0.
+            - scores (np.ndarray): The maps' highest values, after the
+              interpolation if there is one, of shape (1, K); 0 where a map
+              is nowhere above 0.
+
+        Raises:
+            ValueError: If these are no maps of keypoints and a background.
+        """
+        if encoded.ndim != 3 or len(encoded) < 2:
+            raise ValueError(
+                'expected maps of at least one keypoint and the background '
+                f'in shape (K + 1, H, W), got shape {encoded.shape}'
+            )
+        maps = encoded[:-1].astype(np.float32)
+        maps[~np.isfinite(maps)] = 0
+        if self.decode_mode == 'argmax':
+            maps = self._interpolate(maps)
+        keypoints, scores = get_heatmap_maximum(maps)
+        found = scores > 0
+        keypoints[found] = self._refine(keypoints[found], maps[found])
+        cell, offset = self._cells(maps.shape[:0:-1])
+        keypoints = np.where(found[:, None], keypoints * cell + offset, -1)
+        return keypoints[None], np.where(found, scores, 0)[None]
+
+    def _interpolate(self, maps: np.ndarray) -> np.ndarray:
+        """(K, H, W) to (K, h, w), cell centres where encode has them."""
+        width, height = self.input_size
+        if maps.shape[1:] == (height, width):
+            return maps
+        # Like ours, OpenCV's cells are areas whose outer edges coincide.
+        wide = cv2.resize(
+            maps.transpose(1, 2, 0),
+            self.input_size,
+            interpolation=cv2.INTER_CUBIC,
+        )
+        return wide.reshape(height, width, -1).transpose(2, 0, 1)
+
+    def _refine(self, cells: np.ndarray, maps: np.ndarray) -> np.ndarray:
+        """Move the highest cells (K, 2) of the maps (K, H, W)."""
+        if self.decode_mode == 'quarter':
+            return refine_keypoints(cells[None], maps)[0]
+        if self.decode_mode == 'dark':
+            return refine_keypoints_dark(
+                cells[None], maps.copy(), self.blur_kernel_size
+            )[0]
+        return cells

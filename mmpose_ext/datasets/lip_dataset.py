@@ -1,0 +1,340 @@
+"""The single-person part of Look into Person (LIP)."""
+
+import csv
+import os.path as osp
+from typing import Any, Dict, List, Tuple
+
+import numpy as np
+from mmengine.dist import is_main_process
+from mmengine.logging import print_log
+from mmpose.datasets.datasets.base import BaseCocoStyleDataset
+from mmpose.registry import DATASETS
+from PIL import Image
+from rich.console import Console
+from rich.progress import Progress
+
+from ..engine.checks import check_file
+from ..errors import InputError
+
+_NAMES = (
+    'right_ankle',
+    'right_knee',
+    'right_hip',
+    'left_hip',
+    'left_knee',
+    'left_ankle',
+    'pelvis',
+    'thorax',
+    'upper_neck',
+    'head_top',
+    'right_wrist',
+    'right_elbow',
+    'right_shoulder',
+    'left_shoulder',
+    'left_elbow',
+    'left_wrist',
+)
+_LINKS = (
+    ('right_ankle', 'right_knee'),
+    ('right_knee', 'right_hip'),
+    ('right_hip', 'pelvis'),
+    ('pelvis', 'left_hip'),
+    ('left_hip', 'left_knee'),
+    ('left_knee', 'left_ankle'),
+    ('pelvis', 'thorax'),
+    ('thorax', 'upper_neck'),
+    ('upper_neck', 'head_top'),
+    ('right_wrist', 'right_elbow'),
+    ('right_elbow', 'right_shoulder'),
+    ('right_shoulder', 'thorax'),
+    ('thorax', 'left_shoulder'),
+    ('left_shoulder', 'left_elbow'),
+    ('left_elbow', 'left_wrist'),
+)
+_LOWER = {'ankle', 'knee', 'hip', 'pelvis'}
+# By the last part of a name: weight, and sigma. COCO's where COCO has the
+# keypoint; the others as MMPose has them for MPII, whose joints are the same.
+_WEIGHTS = dict(ankle=1.5, knee=1.2, wrist=1.5, elbow=1.2)
+_SIGMAS = dict(
+    ankle=0.089, knee=0.087, hip=0.107, wrist=0.062, elbow=0.072,
+    shoulder=0.079,
+)  # fmt: skip
+_COLUMNS = 1 + 3 * len(_NAMES)
+# From so many images on, a progress bar is shown while their sizes are read.
+_MANY = 2000
+
+
+def _part(name: str) -> str:
+    return name.split('_')[-1]
+
+
+def _colour(*names: str) -> List[int]:
+    """Right orange, left green, between them blue."""
+    if any(name.startswith('right') for name in names):
+        return [255, 128, 0]
+    if any(name.startswith('left') for name in names):
+        return [0, 255, 0]
+    return [51, 153, 255]
+
+
+def _other_side(name: str) -> str:
+    side, _, part = name.partition('_')
+    other = dict(right='left', left='right').get(side)
+    return f'{other}_{part}' if other else ''
+
+
+LIP_METAINFO = dict(
+    dataset_name='lip',
+    paper_info=dict(
+        author='Ke Gong, Xiaodan Liang, Dongyu Zhang, Xiaohui Shen, Liang Lin',
+        title='Look into Person: Self-supervised Structure-sensitive '
+        'Learning and A New Benchmark for Human Parsing',
+        container='IEEE Conference on Computer Vision and Pattern '
+        'Recognition (CVPR)',
+        year='2017',
+        homepage='http://sysu-hcp.net/lip/',
+    ),
+    keypoint_info={
+        i: dict(
+            name=name,
+            id=i,
+            color=_colour(name),
+            type='lower' if _part(name) in _LOWER else 'upper',
+            swap=_other_side(name),
+        )
+        for i, name in enumerate(_NAMES)
+    },
+    skeleton_info={
+        i: dict(link=link, id=i, color=_colour(*link))
+        for i, link in enumerate(_LINKS)
+    },
+    joint_weights=[_WEIGHTS.get(_part(name), 1.0) for name in _NAMES],
+    sigmas=[_SIGMAS.get(_part(name), 0.026) for name in _NAMES],
+)
+# As COCO describes a category: indices start at 1.
+LIP_CATEGORY = dict(
+    id=1,
+    name='person',
+    supercategory='person',
+    keypoints=list(_NAMES),
+    skeleton=[[_NAMES.index(name) + 1 for name in link] for link in _LINKS],
+)
+
+
+def read_lip(
+    ann_file: str, img_dir: str, interval: int = 1
+) -> List[Dict[str, Any]]:
+    """Read a CSV of LIP's single-person poses and the sizes of its images.
+
+    A row holds the file name of an image, then x, y and 1 or 0 for occluded
+    or not per joint, in px; ``nan`` where a joint is not labelled. A row of
+    the file name alone is an image without labels. Of the images only the
+    headers are read.
+
+    Args:
+        ann_file (str): The CSV file.
+        img_dir (str): The folder of the images.
+        interval (int): Only rows whose number, from 1, is divisible by it
+            are returned. Defaults to 1.
+
+    Returns:
+        list[dict]: Per row a COCO annotation, of the category 1 and with the
+        whole image as its box, without a segmentation. Its ``id`` and
+        ``image_id`` are the row's number. Beside COCO's keys it has the
+        ``image``, as COCO describes one.
+
+    Raises:
+        InputError: A file or the folder is missing, the CSV is empty, a row
+            has not the columns above, a value is no number, or an image
+            cannot be read.
+    """
+    what = f"annotation file '{ann_file}'"
+    check_file(ann_file, 'annotation file')
+    try:
+        with open(ann_file, newline='', encoding='utf-8-sig') as f:
+            reader = csv.reader(f)
+            rows = [(reader.line_num, row) for row in reader if row]
+    except (UnicodeDecodeError, csv.Error) as e:
+        raise InputError(f'{what} is not a CSV text: {e}') from e
+    if not rows:
+        raise InputError(f'{what} has no rows')
+    joints = _read_joints(rows, what)
+    chosen = range(interval - 1, len(rows), interval)
+    names = [rows[i][1][0] for i in chosen]
+    return [
+        _to_coco(i + 1, name, size, joints[i])
+        for i, name, size in zip(chosen, names, _read_sizes(names, img_dir))
+    ]
+
+
+def _read_joints(rows: List[Tuple[int, List[str]]], what: str) -> np.ndarray:
+    """Joints of all rows, (N, 16, 3) with COCO's flag behind x and y."""
+    wrong = [r for r in rows if len(r[1]) not in (1, _COLUMNS)]
+    if wrong:
+        line, row = wrong[0]
+        raise InputError(
+            f'{what}, line {line}: {len(row)} columns, expected {_COLUMNS} '
+            f'(a file name, then x, y, occluded for {len(_NAMES)} joints) or '
+            'the file name alone'
+        )
+    unlabelled = ['nan'] * (_COLUMNS - 1)
+    cells = [row[1:] or unlabelled for _, row in rows]
+    try:
+        values = np.array(cells, dtype=float)
+        good = not np.isinf(values).any()
+    except ValueError:
+        good = False
+    if not good:
+        raise InputError(_wrong_value(rows, what))
+    joints = values.reshape(len(rows), -1, 3)
+    missing = np.isnan(joints[..., :2]).any(-1)
+    joints[..., 2] = np.where(joints[..., 2] == 1, 1, 2)
+    joints[missing] = 0
+    return joints
+
+
+def _wrong_value(rows: List[Tuple[int, List[str]]], what: str) -> str:
+    """The message about the first value that is no number."""
+    for line, row in rows:
+        for column, value in enumerate(row[1:], 2):
+            try:
+                good = not np.isinf(float(value))
+            except ValueError:
+                good = False
+            if not good:
+                return (
+                    f"{what}, line {line}, column {column}: '{value}', "
+                    "expected a number of px or 'nan'"
+                )
+    raise AssertionError('all values are good')
+
+
+def _read_sizes(names: List[str], img_dir: str) -> List[Tuple[int, int]]:
+    """(width, height) of images."""
+    if img_dir and not osp.isdir(img_dir):
+        raise InputError(f"image folder '{img_dir}' does not exist")
+    sizes, missing = [], []
+    hidden = len(names) < _MANY or not is_main_process()
+    with Progress(console=Console(stderr=True), disable=hidden) as bar:
+        for name in bar.track(names, description='Image sizes'):
+            path = osp.join(img_dir, name)
+            try:
+                with Image.open(path) as image:
+                    sizes.append(image.size)
+            except FileNotFoundError:
+                missing.append(path)
+            except OSError as e:
+                raise InputError(f"image '{path}' cannot be read: {e}") from e
+    if missing:
+        raise InputError(
+            f"image '{missing[0]}' does not exist ({len(missing)} of "
+            f'{len(names)} images are missing)'
+        )
+    return sizes
+
+
+def _to_coco(
+    number: int, name: str, size: Tuple[int, int], joints: np.ndarray
+) -> Dict[str, Any]:
+    width, height = size
+    return dict(
+        id=number,
+        image_id=number,
+        category_id=1,
+        bbox=[0, 0, width, height],
+        # MMPose's estimate of what a person fills of its box.
+        area=0.53 * width * height,
+        iscrowd=0,
+        num_keypoints=int((joints[:, 2] > 0).sum()),
+        keypoints=joints.ravel().tolist(),
+        image=dict(id=number, file_name=name, width=width, height=height),
+    )
+
+
+@DATASETS.register_module()
+class LIPDataset(BaseCocoStyleDataset):
+    """Single persons of `Look into Person <http://sysu-hcp.net/lip/>`_.
+
+    Reads LIP's own CSV files (:func:`read_lip` tells their form). As in
+    "Global Context for Convolutional Pose Machines" (Osokin, section
+    3.2.2), the whole image is the person's box: use
+    ``GetBBoxCenterScale(padding=1.0)``.
+
+    A joint that is not labelled is at (-1, -1) with ``keypoints_visible`` 0;
+    a labelled one, occluded or not, has 1. Images without any labelled joint
+    are left out in training and kept with ``test_mode``.
+
+    LIP keypoint indexes::
+
+        0: 'right_ankle',
+        1: 'right_knee',
+        2: 'right_hip',
+        3: 'left_hip',
+        4: 'left_knee',
+        5: 'left_ankle',
+        6: 'pelvis',
+        7: 'thorax',
+        8: 'upper_neck',
+        9: 'head_top',
+        10: 'right_wrist',
+        11: 'right_elbow',
+        12: 'right_shoulder',
+        13: 'left_shoulder',
+        14: 'left_elbow',
+        15: 'left_wrist'
+
+    It takes the arguments of MMPose's ``BaseCocoStyleDataset``. A sample's
+    id and image id are the number of its row in the CSV, from 1, as in the
+    COCO file that ``tools/converters/lip2coco.py`` makes of it.
+
+    Raises:
+        InputError: As :func:`read_lip`, and if a ``bbox_file`` is given or
+            no image is left for training.
+    """
+
+    METAINFO: dict = LIP_METAINFO
+
+    def _load_annotations(self) -> Tuple[List[dict], List[dict]]:
+        """Read the CSV: one instance and one image per row."""
+        img_dir = self.data_prefix['img']
+        instances, images = [], []
+        for ann in read_lip(self.ann_file, img_dir, self.sample_interval):
+            image = ann.pop('image')
+            image.update(
+                img_id=image['id'],
+                img_path=osp.join(img_dir, image['file_name']),
+            )
+            info = self.parse_data_info(
+                dict(raw_ann_info=ann, raw_img_info=image)
+            )
+            # Made for COCO: a pixel short, and unlabelled joints at (0, 0).
+            info['bbox'] = np.array([ann['bbox']], dtype=np.float32)
+            info['keypoints'][info['keypoints_visible'] == 0] = -1
+            images.append(image)
+            instances.append(info)
+        return instances, images
+
+    def _load_detection_results(self) -> List[dict]:
+        raise InputError(
+            f"LIPDataset takes no bbox_file, got '{self.bbox_file}': the "
+            'whole image is the box of its one person'
+        )
+
+    def _get_topdown_data_infos(self, instance_list: List[dict]) -> List[dict]:
+        """Leave out images without a labelled joint, but not in a test."""
+        if self.test_mode:
+            return instance_list
+        kept = super()._get_topdown_data_infos(instance_list)
+        if not kept:
+            raise InputError(
+                f"annotation file '{self.ann_file}': none of "
+                f'{len(instance_list)} images has a labelled joint'
+            )
+        if len(kept) < len(instance_list):
+            print_log(
+                f'{len(instance_list) - len(kept)} of {len(instance_list)} '
+                f"images in '{self.ann_file}' have no labelled joint and are "
+                'left out',
+                logger='current',
+            )
+        return kept

@@ -1,0 +1,317 @@
+import csv
+
+import numpy as np
+import pytest
+from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
+from mmengine.registry import init_default_scope
+from mmpose.registry import DATASETS
+from PIL import Image
+
+from mmpose_ext.datasets import LIPDataset, lip_dataset
+from mmpose_ext.datasets.lip_dataset import read_lip
+from mmpose_ext.engine.checks import check_config
+from mmpose_ext.errors import InputError
+from mmpose_ext.synthetic.skeleton import LIP_KEYPOINTS
+
+NAN = ['nan'] * 3
+
+
+def row(name, joints):
+    """Cells of a row: x, y, occluded by joint, the others unlabelled."""
+    cells = [joints.get(i, NAN) for i in range(16)]
+    return [name, *(str(v) for cell in cells for v in cell)]
+
+
+ROWS = [
+    row('a.png', {0: (3, 4, 0), 9: (5.5, 6, 1), 15: (39, 19, 0)}),
+    row('b.png', {}),
+    row('c.png', {i: (i, 2 * i, i % 2) for i in range(16)}),
+]
+SIZES = dict(a=(40, 20), b=(16, 32), c=(30, 50))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Three images of 40x20, 16x32 and 30x50 px."""
+    (tmp_path / 'img').mkdir()
+    for name, size in SIZES.items():
+        Image.new('RGB', size).save(tmp_path / 'img' / f'{name}.png')
+    return tmp_path
+
+
+def write(folder, rows):
+    path = folder / 'lip.csv'
+    with open(path, 'w', newline='') as f:
+        csv.writer(f).writerows(rows)
+    return str(path)
+
+
+def make(folder, rows=ROWS, **kwargs):
+    write(folder, rows)
+    return LIPDataset(
+        ann_file='lip.csv',
+        data_root=str(folder),
+        data_prefix=dict(img='img/'),
+        **kwargs,
+    )
+
+
+def test_metainfo():
+    meta = LIPDataset(lazy_init=True).metainfo
+    assert meta['dataset_name'] == 'lip' and meta['num_keypoints'] == 16
+    names = [meta['keypoint_id2name'][i] for i in range(16)]
+    assert tuple(names) == LIP_KEYPOINTS
+    pairs = {frozenset(pair) for pair in meta['flip_pairs']}
+    assert pairs == {
+        frozenset(pair)
+        for pair in [(0, 5), (1, 4), (2, 3), (10, 15), (11, 14), (12, 13)]
+    }
+    flip = meta['flip_indices']
+    assert [flip[flip[i]] for i in range(16)] == list(range(16))
+    assert [i for i in range(16) if flip[i] == i] == [6, 7, 8, 9]
+    assert sorted(meta['lower_body_ids']) == list(range(7))
+    assert sorted(meta['upper_body_ids']) == list(range(7, 16))
+    # All joints hang together, and both sides alike.
+    links = {frozenset(link) for link in meta['skeleton_links']}
+    assert len(links) == 15 and set().union(*links) == set(range(16))
+    assert {frozenset(flip[i] for i in link) for link in links} == links
+    for key in ('dataset_keypoint_weights', 'sigmas'):
+        assert (meta[key] == meta[key][flip]).all() and meta[key].min() > 0
+    # Pelvis to shoulder, knee and ankle are COCO's, too.
+    coco = DATASETS.get('mmpose.CocoDataset')(lazy_init=True).metainfo
+    for i, name in coco['keypoint_id2name'].items():
+        if name in names:
+            ours = meta['keypoint_name2id'][name]
+            assert meta['sigmas'][ours] == coco['sigmas'][i]
+
+
+def test_what_a_sample_holds(folder):
+    first, last = make(folder)
+    assert first['img_path'] == str(folder / 'img' / 'a.png')
+    assert (first['id'], first['img_id']) == (1, 1)
+    assert (last['id'], last['img_id']) == (3, 3)
+    assert first['bbox'].tolist() == [[0, 0, 40, 20]]
+    assert first['bbox'].dtype == np.float32
+    assert first['num_keypoints'] == 3 and last['num_keypoints'] == 16
+
+    assert first['keypoints'].shape == (1, 16, 2)
+    assert first['keypoints_visible'].shape == (1, 16)
+    labelled = [0, 9, 15]
+    expected = np.zeros(16)
+    expected[labelled] = 1  # occluded (9) or not
+    assert first['keypoints_visible'][0].tolist() == expected.tolist()
+    assert first['keypoints'][0, labelled].tolist() == [
+        [3, 4],
+        [5.5, 6],
+        [39, 19],
+    ]
+    others = np.delete(first['keypoints'][0], labelled, axis=0)
+    assert (others == -1).all()
+    # A labelled joint at (0, 0) is one.
+    assert last['keypoints'][0, 0].tolist() == [0, 0]
+    assert last['keypoints_visible'].all()
+
+
+def test_images_without_joints(folder, monkeypatch):
+    said = []
+    monkeypatch.setattr(
+        lip_dataset, 'print_log', lambda text, **_: said.append(text)
+    )
+    assert [s['id'] for s in make(folder)] == [1, 3]
+    assert len(said) == 1 and said[0].startswith('1 of 3 images in ')
+    test = make(folder, test_mode=True)
+    assert [s['id'] for s in test] == [1, 2, 3] and len(said) == 1
+    assert (test[1]['keypoints'] == -1).all()
+    assert not test[1]['keypoints_visible'].any()
+    assert test[1]['bbox'].tolist() == [[0, 0, 16, 32]]
+
+
+def test_file_names_alone(folder):
+    names = [['a.png'], ['b.png']]
+    test = make(folder, names, test_mode=True)
+    assert len(test) == 2 and (test[0]['keypoints'] == -1).all()
+
+
+def test_parts_of_the_dataset(folder):
+    assert [s['id'] for s in make(folder, indices=1)] == [1]
+    assert [s['id'] for s in make(folder, indices=[1])] == [3]
+    everything = dict(test_mode=True)
+    assert len(make(folder, sample_interval=2, **everything)) == 1
+    assert make(folder, sample_interval=3, **everything)[0]['id'] == 3
+    for threshold, left in ((0.5, 3), (1.5, 0)):
+        filter_cfg = dict(bbox_score_thr=threshold)
+        kwargs = dict(everything, serialize_data=False, filter_cfg=filter_cfg)
+        assert len(make(folder, **kwargs)) == left
+    plain = make(folder, serialize_data=False, lazy_init=True)
+    assert not plain.data_list
+    assert len(plain) == 2
+
+
+def test_bottom_up_mode(folder):
+    test = make(folder, data_mode='bottomup', test_mode=True)
+    assert [s['img_id'] for s in test] == [1, 2, 3]
+    assert test[0]['keypoints'].shape == (1, 16, 2)
+
+
+def test_csv_from_elsewhere(folder):
+    """Byte order mark, Windows' line ends, empty lines, other spellings."""
+    text = '\r\n'.join(','.join(r).replace('nan', 'NaN') for r in ROWS)
+    path = folder / 'other.csv'
+    path.write_bytes(b'\xef\xbb\xbf' + text.encode() + b'\r\n\r\n')
+    ours = read_lip(write(folder, ROWS), str(folder / 'img'))
+    assert read_lip(str(path), str(folder / 'img')) == ours
+
+
+def test_half_a_joint_is_unlabelled(folder):
+    rows = [row('a.png', {0: (3, 'nan', 0), 1: (5, 6, 'nan')})]
+    (annotation,) = read_lip(write(folder, rows), str(folder / 'img'))
+    assert annotation['keypoints'][:6] == [0, 0, 0, 5, 6, 2]
+    assert annotation['num_keypoints'] == 1
+
+
+@pytest.mark.parametrize(
+    ('rows', 'message'),
+    [
+        ([], "annotation file '.*lip.csv' is empty"),
+        ([[], []], 'has no rows'),
+        ([ROWS[0], [], ROWS[1][:-1]], 'line 3: 48 columns, expected 49'),
+        ([ROWS[0], [*ROWS[1], '0']], 'line 2: 50 columns'),
+        (
+            [ROWS[0], row('b.png', {0: (3, 'x7', 0)})],
+            "line 2, column 3: 'x7', expected a number of px or 'nan'",
+        ),
+        ([row('a.png', {15: (1, 1, '')})], "line 1, column 49: ''"),
+        ([row('a.png', {0: ('-inf', 1, 0)})], "line 1, column 2: '-inf'"),
+        (
+            [ROWS[0], row('no.png', {}), ROWS[2], ['nor.png']],
+            r"image '.*no\.png' does not exist \(2 of 4 images are missing\)",
+        ),
+        ([ROWS[1]], 'none of 1 images has a labelled joint'),
+        ([['../lip.csv']], r"image '.*lip\.csv' cannot be read"),
+    ],
+)
+def test_wrong_csv(folder, rows, message):
+    with pytest.raises(InputError, match=message):
+        make(folder, rows)
+
+
+def test_wrong_files(folder):
+    images = str(folder / 'img')
+    with pytest.raises(InputError, match=r"'no\.csv' does not exist"):
+        read_lip('no.csv', images)
+    with pytest.raises(InputError, match="image folder 'no/such' does not"):
+        read_lip(write(folder, ROWS), 'no/such')
+    with pytest.raises(InputError, match=r'a\.png.* is not a CSV text'):
+        read_lip(str(folder / 'img' / 'a.png'), images)
+    with pytest.raises(InputError, match=r"no bbox_file, got 'b\.json'"):
+        make(folder, bbox_file='b.json', test_mode=True)
+
+
+def test_progress_is_shown_where_images_are_many(folder, monkeypatch, capsys):
+    make(folder)
+    assert capsys.readouterr().err == ''
+    monkeypatch.setattr(lip_dataset, '_MANY', 3)
+    make(folder)
+    captured = capsys.readouterr()
+    assert 'Image sizes' in captured.err and captured.out == ''
+
+
+# ------------------------------------------------------------ in MMPose
+
+
+def lip_part(split, **kwargs):
+    return dict(
+        type='LIPDataset',
+        ann_file=f'lip/TrainVal_pose_annotations/lip_{split}_set.csv',
+        data_prefix=dict(img=f'lip/TrainVal_images/{split}_images/'),
+        **kwargs,
+    )
+
+
+CODEC = dict(type='BackgroundHeatmap', input_size=(64, 64),
+             heatmap_size=(8, 8))  # fmt: skip
+LOAD = [dict(type='LoadImage'), dict(type='GetBBoxCenterScale', padding=1.0)]
+CROP = dict(type='TopdownAffine', input_size=(64, 64))
+
+
+def test_topdown_pipelines_of_mmpose(toy_persons):
+    init_default_scope('mmpose')
+    np.random.seed(0)
+    training = [
+        *LOAD,
+        dict(type='RandomFlip', prob=1.0),
+        dict(type='RandomBBoxTransform'),
+        CROP,
+        dict(type='GenerateTarget', encoder=CODEC),
+        dict(type='PackPoseInputs'),
+    ]
+    train = DATASETS.build(
+        lip_part('train', data_root=str(toy_persons), pipeline=training)
+    )
+    batch = pseudo_collate([train[i] for i in range(3)])
+    for image, sample in zip(batch['inputs'], batch['data_samples']):
+        assert image.shape == (3, 64, 64)
+        assert sample.gt_fields.heatmaps.shape == (17, 8, 8)
+        assert sample.dataset_name == 'lip' and sample.category_id == 1
+        weights = sample.gt_instance_labels.keypoint_weights.numpy()
+        visible = sample.gt_instances.keypoints_visible
+        assert weights.any() and (weights <= visible).all()
+
+    # Without augmentation, coordinates are those of the image fit into the
+    # middle of the input.
+    val = DATASETS.build(
+        lip_part(
+            'val',
+            data_root=str(toy_persons),
+            test_mode=True,
+            pipeline=[*LOAD, CROP],
+        )
+    )
+    for sample in val:
+        height, width = sample['ori_shape']
+        scale = 64 / max(height, width)
+        known = sample['keypoints_visible'] > 0
+        expected = (sample['keypoints'] - [width / 2, height / 2]) * scale
+        np.testing.assert_allclose(
+            sample['transformed_keypoints'][known],
+            expected[known] + 32,
+            atol=1e-3,
+        )
+
+
+def test_toy_data_are_read_as_they_are_written(toy_persons):
+    data = DATASETS.build(
+        dict(lip_part('train', data_root=str(toy_persons)), _scope_='mmpose')
+    )
+    path = toy_persons / 'lip/TrainVal_pose_annotations/lip_train_set.csv'
+    with open(path) as f:
+        rows = list(csv.reader(f))
+    assert len(data) == len(rows) > 5
+    for sample, cells in zip(data, rows):
+        joints = np.array(cells[1:], dtype=float).reshape(16, 3)
+        known = ~np.isnan(joints[:, 0])
+        visible = sample['keypoints_visible'][0] > 0
+        assert visible.tolist() == known.tolist()
+        np.testing.assert_array_equal(
+            sample['keypoints'][0, known], joints[known, :2]
+        )
+        with Image.open(sample['img_path']) as image:
+            assert sample['bbox'][0].tolist() == [0, 0, *image.size]
+
+
+def test_check_before_a_run(toy_persons):
+    cfg = Config(
+        dict(
+            default_scope='mmpose',
+            model=dict(type='TopdownPoseEstimator'),
+            test_dataloader=dict(
+                dataset=lip_part('val', data_root=str(toy_persons))
+            ),
+            test_evaluator=dict(type='LIPPCKh'),
+        )
+    )
+    assert check_config(cfg, 'test') == []
+    cfg.test_dataloader.dataset.ann_file = 'lip/no.csv'
+    with pytest.raises(InputError, match=r"'.*lip/no\.csv' does not exist"):
+        check_config(cfg, 'test')
