@@ -8,14 +8,13 @@ is there is not run again, so an interrupted demo goes on where it stopped.
 
 import argparse
 import json
-import shlex
-import subprocess
 import sys
 import time
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
+
+from mmpose_ext.engine.steps import console, mim, run_step
 
 DETECTOR = 'rtmdet_r18-w16_1xb8-10e_toy-persons-192x144.py'
 POSE = 'ram-gpr_hrnet-w16_1xb8-15e_toy-persons-128x96.py'
@@ -24,8 +23,6 @@ DATA = Path('data/toy_persons')
 IMAGES = DATA / 'val/00000000000?.jpg'
 LAST_IMAGE = '000000000009.jpg'
 VAL = DATA / 'annotations/person_keypoints_val.json'
-
-console = Console()
 
 
 def parse_args():
@@ -37,29 +34,6 @@ def parse_args():
         help='where results go (default: %(default)s)',
     )
     return parser.parse_args()
-
-
-def run_step(title: str, result: Path, *command) -> None:
-    """Run a command unless its result is there; end where it fails."""
-    if result.exists():
-        console.rule(f'{title}: nothing to do, {result} is there')
-        return
-    console.rule(title)
-    command = [str(part) for part in command]
-    console.print('$', shlex.join(command), markup=False, soft_wrap=True)
-    start = time.perf_counter()
-    status = subprocess.run(command).returncode
-    if status or not result.exists():
-        sys.exit(
-            f'error: "{title}" ended with exit status {status}'
-            + ('' if result.exists() else f' and without {result}')
-        )
-    console.print(f'{title}: {time.perf_counter() - start:.0f} s')
-
-
-def mim(*args) -> list:
-    """A command of OpenMIM, in this Python."""
-    return [sys.executable, '-m', 'mim', *args]
 
 
 def find(config: str) -> Path:

@@ -1,5 +1,4 @@
 import runpy
-import sys
 from pathlib import Path
 
 import cv2
@@ -18,26 +17,6 @@ def demo(monkeypatch):
 def test_its_configs_are_there(demo):
     assert demo['find'](demo['DETECTOR']).is_file()
     assert demo['find'](demo['POSE']).is_file()
-
-
-def test_a_step_is_run_once(demo, tmp_path):
-    result = tmp_path / 'result'
-    script = f'open({str(result)!r}, "a").write("x")'
-    for _ in range(2):
-        demo['run_step']('step', result, sys.executable, '-c', script)
-    assert result.read_text() == 'x'
-
-
-@pytest.mark.parametrize(
-    ('script', 'message'),
-    [
-        ('exit(3)', '"step" ended with exit status 3 and without'),
-        ('pass', '"step" ended with exit status 0 and without'),
-    ],
-)
-def test_a_step_that_fails_ends_the_demo(demo, script, message, tmp_path):
-    with pytest.raises(SystemExit, match=message):
-        demo['run_step']('step', tmp_path / 'r', sys.executable, '-c', script)
 
 
 def test_a_figure_below_its_floor_is_an_error(demo, capsys):
