@@ -1,3 +1,3 @@
-from . import atomic_backend, hooks
+from . import atomic_backend, hooks, optimizers
 
-__all__ = ['atomic_backend', 'hooks']
+__all__ = ['atomic_backend', 'hooks', 'optimizers']

@@ -1,5 +1,5 @@
-"""Backbones, necks and their layers, registered into MMPose's ``MODELS``."""
+"""Backbones, necks, heads, layers and TTA for MMPose's ``MODELS``."""
 
-from . import backbones, layers, necks
+from . import backbones, heads, layers, necks, tta
 
-__all__ = ['backbones', 'layers', 'necks']
+__all__ = ['backbones', 'heads', 'layers', 'necks', 'tta']

@@ -1,3 +1,12 @@
+from .context import ASPPContext, PyramidPoolingContext, UShapedContext
+from .pixel_shuffle_fusion import PixelShuffleFusion, PixelShuffleUpsample
 from .resolution_attention import ResolutionAttention
 
-__all__ = ['ResolutionAttention']
+__all__ = [
+    'ASPPContext',
+    'PixelShuffleFusion',
+    'PixelShuffleUpsample',
+    'PyramidPoolingContext',
+    'ResolutionAttention',
+    'UShapedContext',
+]

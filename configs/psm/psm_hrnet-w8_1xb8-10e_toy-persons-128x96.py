@@ -2,12 +2,12 @@
 # sized to train on two CPU cores.
 _base_ = ['./psm_hrnet-w48_8xb32-210e_coco-384x288.py']
 
-train_cfg = dict(max_epochs=5, val_interval=5)
+train_cfg = dict(max_epochs=10, val_interval=10)
 optim_wrapper = dict(optimizer=dict(lr=2e-3))
 param_scheduler = [
     dict(
         type='CosineAnnealingLR',
-        T_max=5,
+        T_max=10,
         eta_min=0,
         by_epoch=True,
         convert_to_iter_based=True,

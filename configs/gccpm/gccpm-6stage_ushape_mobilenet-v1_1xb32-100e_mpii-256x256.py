@@ -1,0 +1,47 @@
+_base_ = ['./gccpm-6stage_ushape_mobilenet-v1_1xb32-100e_lip-256x256.py']
+
+default_hooks = dict(checkpoint=dict(save_best='PCK'))
+param_scheduler = _base_.param_scheduler
+# MPII's metric has no error to fall, so its PCKh has to rise.
+param_scheduler[0].update(monitor='PCK', rule='greater', threshold=1e-3)
+
+# Heatmaps of 64x64, section 5.5. The paper does not say how; here one more
+# stride is removed from the backbone.
+codec = dict(
+    type='BackgroundHeatmap',
+    input_size=(256, 256),
+    heatmap_size=(64, 64),
+    sigma=7,
+)
+model = dict(backbone=dict(output_stride=4), head=dict(decoder=codec))
+
+train_pipeline = _base_.train_pipeline
+train_pipeline[3] = dict(type='GetBBoxCenterScale')
+train_pipeline[5].rotate_factor = 30
+train_pipeline[7].encoder = codec
+val_pipeline = _base_.val_pipeline
+val_pipeline[1] = dict(type='GetBBoxCenterScale')
+
+data_root = 'data/mpii/'
+train_dataloader = dict(
+    dataset=dict(
+        type='MpiiDataset',
+        data_root=data_root,
+        ann_file='annotations/mpii_train.json',
+        data_prefix=dict(img='images/'),
+        pipeline=train_pipeline,
+    )
+)
+test_dataloader = dict(
+    dataset=dict(
+        type='MpiiDataset',
+        data_root=data_root,
+        ann_file='annotations/mpii_val.json',
+        headbox_file=data_root + 'annotations/mpii_gt_val.mat',
+        data_prefix=dict(img='images/'),
+        pipeline=val_pipeline,
+    )
+)
+val_dataloader = dict(dataset=dict(**test_dataloader['dataset'], indices=None))
+val_evaluator = dict(_delete_=True, type='MpiiPCKAccuracy')
+test_evaluator = val_evaluator

@@ -1,0 +1,5 @@
+"""What the converters of other projects' weights have in common."""
+
+from .weights import convert_weights, read_weights, write_weights
+
+__all__ = ['convert_weights', 'read_weights', 'write_weights']

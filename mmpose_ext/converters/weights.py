@@ -1,0 +1,127 @@
+"""Read other projects' weights, rename them, write them as MMEngine's."""
+
+import io
+import re
+from pathlib import Path
+from typing import Callable, Dict, List, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from .. import version
+from ..compat import load_checkpoint
+from ..engine.checks import check_checkpoint_file
+from ..errors import InputError
+from ..inference.files import write_atomic
+
+_SHOWN = 5
+
+
+def read_weights(path: str) -> Dict[str, Tensor]:
+    """Read the weights of a checkpoint, without running what it holds.
+
+    They may stand alone or beside other things under ``state_dict``, and
+    their names may begin with the ``module.`` of a distributed wrapper.
+
+    Args:
+        path (str): A local file.
+
+    Returns:
+        dict[str, Tensor]: The weights by name, on the CPU.
+
+    Raises:
+        InputError: The file is missing or broken, or holds no weights.
+    """
+    check_checkpoint_file(path)
+    checkpoint = load_checkpoint(path, map_location='cpu')
+    weights = checkpoint
+    if isinstance(checkpoint, Mapping):
+        weights = checkpoint.get('state_dict', checkpoint)
+    if not isinstance(weights, Mapping) or not weights:
+        raise InputError(
+            f"checkpoint '{path}' holds a {type(weights).__name__}, expected "
+            'weights by name'
+        )
+    for key, value in weights.items():
+        if not (isinstance(key, str) and isinstance(value, Tensor)):
+            raise InputError(
+                f"checkpoint '{path}': expected weights by name, got a "
+                f'{type(value).__name__} under {key!r}'
+            )
+    return {re.sub(r'^module\.', '', k): v for k, v in weights.items()}
+
+
+def convert_weights(
+    weights: Mapping[str, Tensor],
+    module: nn.Module,
+    rename: Callable[[str], str],
+    source: str,
+) -> Dict[str, Tensor]:
+    """Give weights the names that a module of ours has for them.
+
+    What a norm counts its batches with may be missing, as torch before 0.4.1
+    had none: it becomes 0.
+
+    Args:
+        weights (Mapping[str, Tensor]): The weights by their own names.
+        module (nn.Module): What they are for; it is not changed, and may be
+            on torch's ``meta`` device.
+        rename (Callable[[str], str]): From a name in the module's state dict
+            to that of the same weight in ``weights``.
+        source (str): Where the weights come from, and as what, for messages.
+
+    Returns:
+        dict[str, Tensor]: A state dict that the module loads strictly.
+
+    Raises:
+        InputError: Names the first weights that are missing, unexpected or of
+            another shape than the module's, by their own names.
+    """
+    expected = {rename(k): (k, v) for k, v in module.state_dict().items()}
+    given = dict(weights)
+    for key in expected.keys() - given.keys():
+        if key.endswith('.num_batches_tracked'):
+            given[key] = torch.tensor(0)
+
+    missing = [k for k in expected if k not in given]
+    unexpected = [k for k in given if k not in expected]
+    shapes = [
+        f'{key} {tuple(given[key].shape)} for {tuple(value.shape)}'
+        for key, (_, value) in expected.items()
+        if key in given and given[key].shape != value.shape
+    ]
+    if missing or unexpected or shapes:
+        lines = [
+            f'{source} do not fit:',
+            _line(missing, 'missing'),
+            _line(unexpected, 'unexpected'),
+            _line(shapes, 'of another shape'),
+        ]
+        raise InputError('\n'.join(filter(None, lines)))
+    return {ours: given[theirs] for theirs, (ours, _) in expected.items()}
+
+
+def _line(found: List[str], meaning: str) -> str:
+    if not found:
+        return ''
+    more = ', ...' if len(found) > _SHOWN else ''
+    return f'  {len(found)} {meaning}: {", ".join(found[:_SHOWN])}{more}'
+
+
+def write_weights(
+    path: str, weights: Mapping[str, Tensor], source: str
+) -> None:
+    """Write a checkpoint as MMEngine does, whole or not at all.
+
+    Args:
+        path (str): The file; its folder is made.
+        weights (Mapping[str, Tensor]): A state dict.
+        source (str): The file that they come from; its name is noted.
+    """
+    meta = dict(
+        converted_from=Path(source).name,
+        mmpose_ext_version=version.__version__,
+    )
+    content = io.BytesIO()
+    torch.save(dict(state_dict=dict(weights), meta=meta), content)
+    write_atomic(path, content.getvalue())

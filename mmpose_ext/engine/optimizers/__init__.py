@@ -1,0 +1,3 @@
+from .pattern_constructor import PatternOptimWrapperConstructor
+
+__all__ = ['PatternOptimWrapperConstructor']

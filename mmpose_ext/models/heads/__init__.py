@@ -1,0 +1,3 @@
+from .gccpm_head import GCCPMHead
+
+__all__ = ['GCCPMHead']

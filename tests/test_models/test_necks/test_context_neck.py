@@ -1,0 +1,85 @@
+import pytest
+import torch
+from mmpose.registry import MODELS
+
+from mmpose_ext.models.layers import UShapedContext
+from mmpose_ext.models.necks import ContextNeck
+
+CONTEXTS = [
+    dict(type='UShapedContext'),
+    dict(type='ASPPContext', mid_channels=6, neck_channels=4),
+    dict(type='PyramidPoolingContext', mid_channels=4),
+]
+
+
+def ids(context):
+    return context['type']
+
+
+@pytest.mark.parametrize('context', CONTEXTS, ids=ids)
+def test_each_map_goes_through_a_module_of_its_own(context, randomise):
+    neck = randomise(ContextNeck([4, 6], context))
+    maps = [torch.randn(2, *s).double() for s in ((4, 9, 7), (6, 5, 4))]
+    outs = neck(maps)
+    assert isinstance(outs, tuple)
+    for i, (x, out) in enumerate(zip(maps, outs)):
+        alone = MODELS.build(dict(context, in_channels=x.shape[1]))
+        alone.double().eval()
+        prefix = f'contexts.{i}.'
+        alone.load_state_dict(
+            {
+                key[len(prefix) :]: value
+                for key, value in neck.state_dict().items()
+                if key.startswith(prefix)
+            }
+        )
+        torch.testing.assert_close(out, alone(x))
+
+
+@pytest.mark.parametrize('in_channels', [4, [4]])
+def test_one_map(in_channels):
+    neck = ContextNeck(in_channels, dict(type='UShapedContext'))
+    assert isinstance(neck.contexts[0], UShapedContext)
+    (out,) = neck((torch.rand(2, 4, 6, 5),))
+    assert out.shape == (2, 4, 6, 5)
+
+
+@pytest.mark.parametrize('context', CONTEXTS, ids=ids)
+def test_between_a_backbone_and_a_head_of_mmpose(context):
+    model = MODELS.build(
+        dict(
+            type='TopdownPoseEstimator',
+            backbone=dict(
+                type='ResNet', depth=18, stem_channels=8, base_channels=8
+            ),
+            neck=dict(type='ContextNeck', in_channels=64, context=context),
+            head=dict(
+                type='HeatmapHead',
+                in_channels=64,
+                out_channels=3,
+                deconv_out_channels=(8,),
+                deconv_kernel_sizes=(4,),
+            ),
+        )
+    )
+    model.init_weights()
+    heatmaps = model(torch.rand(2, 3, 64, 96), None, mode='tensor')
+    assert heatmaps.shape == (2, 3, 4, 6)
+    heatmaps.square().sum().backward()
+    for name, parameter in model.neck.named_parameters():
+        assert parameter.grad is not None, name
+
+
+@pytest.mark.parametrize('in_channels', [[], ()])
+def test_refuses_no_channels(in_channels):
+    with pytest.raises(ValueError, match='in_channels must hold'):
+        ContextNeck(in_channels, dict(type='UShapedContext'))
+
+
+def test_refuses_other_maps():
+    neck = ContextNeck([4, 6], dict(type='UShapedContext'))
+    maps = [torch.rand(1, 4, 3, 2), torch.rand(1, 6, 3, 2)]
+    with pytest.raises(ValueError, match=r'\[4, 6\] channels, got .*\(6, 3'):
+        neck(maps[::-1])
+    with pytest.raises(ValueError, match=r'\[4, 6\] channels, got'):
+        neck(maps[:1])
