@@ -1,7 +1,9 @@
 """Our modules in MMPose's own configs, by a one-line override each."""
 
+import numpy as np
 import pytest
 import torch
+from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.hub import get_config
 from mmengine.optim import build_optim_wrapper
@@ -125,3 +127,137 @@ def test_trains_a_step_and_predicts(name, toy_persons):
     keypoints = sample.pred_instances.keypoints
     assert keypoints.shape == (1, 17, 2)
     assert torch.as_tensor(keypoints).isfinite().all()
+
+
+# What a user's config adds for a transform: the one line that follows the
+# base. `train_pipeline` is not the list that the data loader has.
+USER_CONFIG = """
+_base_ = 'mmpose::body_2d_keypoint/{base}.py'
+custom_imports = dict(imports=['mmpose_ext'], allow_failed_imports=False)
+{line}
+train_dataloader = dict(dataset=dict(
+    data_root='{data_root}',
+    ann_file='annotations/person_keypoints_train.json',
+    data_prefix=dict(img='train/')))
+"""
+PIPELINE = '_base_.train_dataloader.dataset.pipeline'
+# By what is tested: the config, the line with a transform, and the line
+# without. Albumentation, which RTMPose has third from the end, needs a
+# package of its own, so it makes way: one of ours in place of its dropout.
+# Before the crop, the transforms that draw after ours make way for it, so
+# that the targets can be compared.
+HOSTS = {
+    'heatmap': (
+        'topdown_heatmap/coco/td-hm_hrnet-w32_8xb64-210e_coco-256x192',
+        PIPELINE + '.insert(-2, {})',
+        '',
+    ),
+    'whole image': (
+        'topdown_heatmap/coco/td-hm_res50_8xb64-210e_coco-256x192',
+        PIPELINE + '[2:5] = [{}]',
+        PIPELINE + '[2:5] = []',
+    ),
+    'UDP': (
+        'topdown_heatmap/coco/td-hm_ViTPose-small_8xb64-210e_coco-256x192',
+        PIPELINE + '.insert(-2, {})',
+        '',
+    ),
+    'SimCC': (
+        'rtmpose/coco/rtmpose-t_8xb256-420e_coco-256x192',
+        PIPELINE + '[-3] = {}',
+        PIPELINE + '.pop(-3)',
+    ),
+    'bottom-up': (
+        'dekr/coco/dekr_hrnet-w32_8xb10-140e_coco-512x512',
+        PIPELINE + '.insert(-3, {})',
+        '',
+    ),
+}
+TRANSFORMS = {
+    'Cutout': "dict(type='Cutout')",
+    'BodyMasking': "dict(type='BodyMasking', prob=1.0)",
+    'KeypointMasking': "dict(type='KeypointMasking', prob=1.0)",
+    'background': (
+        "dict(type='KeypointMasking', prob=1.0, size=8, fill='background')"
+    ),
+    'ChannelPermutation': "dict(type='ChannelPermutation', prob=1.0)",
+}
+
+
+@pytest.fixture
+def load_user_config(toy_persons, tmp_path):
+    def load(base, line):
+        path = tmp_path / 'user_config.py'
+        path.write_text(
+            USER_CONFIG.format(base=base, line=line, data_root=toy_persons)
+        )
+        init_default_scope('mmpose')
+        return Config.fromfile(path)
+
+    return load
+
+
+def first_sample(cfg, seed):
+    dataset = DATASETS.build(cfg.train_dataloader.dataset)
+    np.random.seed(seed)
+    return dataset[0]
+
+
+def flatten(sample):
+    """All tensors and arrays of a packed sample, by name."""
+    data = sample['data_samples']
+    parts = (data.gt_instances, data.gt_instance_labels, data.get('gt_fields'))
+    return {
+        key: np.asarray(value)
+        for part in parts
+        if part is not None
+        for key, value in part.items()
+    }
+
+
+@pytest.mark.parametrize('transform', TRANSFORMS)
+@pytest.mark.parametrize('host', HOSTS)
+def test_transform_changes_the_image_and_no_target(
+    host, transform, load_user_config
+):
+    base, line, without = HOSTS[host]
+    cfg = load_user_config(base, line.format(TRANSFORMS[transform]))
+    plain_cfg = load_user_config(base, without)
+    changed = []
+    for seed in range(3):
+        sample, plain = first_sample(cfg, seed), first_sample(plain_cfg, seed)
+        image, plain_image = sample['inputs'], plain['inputs']
+        assert image.shape == plain_image.shape and image.dtype == torch.uint8
+        changed.append((image != plain_image).any(0).float().mean())
+        targets, plain_targets = flatten(sample), flatten(plain)
+        assert targets.keys() == plain_targets.keys()
+        for key, value in targets.items():
+            np.testing.assert_array_equal(value, plain_targets[key])
+    assert max(changed) > 0
+
+
+def test_transforms_take_keypoints_out_of_the_loss(load_user_config):
+    base, line, without = HOSTS['heatmap']
+    marking = "dict(type='BodyMasking', prob=1.0, mark_occluded=True)"
+    weights = [
+        flatten(first_sample(load_user_config(base, line), 0))[
+            'keypoint_weights'
+        ]
+        for line in (line.format(marking), without)
+    ]
+    assert (weights[0] <= weights[1]).all()
+    assert weights[0].sum() < weights[1].sum()
+
+
+def test_rtmpose_trains_a_step(load_user_config):
+    base, line, _ = HOSTS['SimCC']
+    cfg = load_user_config(base, line.format(TRANSFORMS['BodyMasking']))
+    cfg.model.backbone.init_cfg = None
+    cfg.model.backbone.norm_cfg = dict(type='BN')
+    torch.manual_seed(0)
+    model = MODELS.build(cfg.model)
+    dataset = DATASETS.build(cfg.train_dataloader.dataset)
+    batch = pseudo_collate([dataset[0], dataset[1]])
+    optim_wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
+    losses = model.train_step(batch, optim_wrapper)
+    assert losses['loss'].isfinite() and losses['loss'] > 0

@@ -1,5 +1,6 @@
-"""Repeats MMPose's layout: transforms for its pipelines."""
+"""Repeats MMPose's layout: datasets, and transforms for pipelines."""
 
 from . import transforms
+from .lip_dataset import LIPDataset
 
-__all__ = ['transforms']
+__all__ = ['LIPDataset', 'transforms']

@@ -1,3 +1,11 @@
-from .occlusion import Cutout
+from .affine import PaddedTopdownAffine
+from .color import ChannelPermutation
+from .occlusion import BodyMasking, Cutout, KeypointMasking
 
-__all__ = ['Cutout']
+__all__ = [
+    'BodyMasking',
+    'ChannelPermutation',
+    'Cutout',
+    'KeypointMasking',
+    'PaddedTopdownAffine',
+]

@@ -1,10 +1,25 @@
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from mmcv.transforms.utils import cache_random_params
 
-from mmpose_ext.datasets.transforms import Cutout
+from mmpose_ext.datasets.transforms import (
+    BodyMasking,
+    Cutout,
+    KeypointMasking,
+)
+
+ALL = [
+    Cutout(prob=0.7, mark_occluded=True),
+    Cutout(fill='noise'),
+    BodyMasking(mark_occluded=True),
+    BodyMasking(prob=1.0, fill='noise'),
+    KeypointMasking(mark_occluded=True),
+    KeypointMasking(prob=1.0, fill='background', num_keypoints=0.5, size=4),
+]
+seeds = st.integers(0, 2**31)
 
 
 def make_results(height=48, width=36, seed=0):
@@ -118,6 +133,9 @@ def test_mark_occluded(shape, key, monkeypatch):
         (dict(num_holes=0), 'num_holes .* got 0'),
         (dict(prob=1.2), r'prob .* got 1\.2'),
         (dict(fill='red'), "got 'red'"),
+        (dict(fill='background'), "got 'background'"),
+        (dict(fill=256), 'fill must be a colour .* got 256'),
+        (dict(fill=(0, -1, 0)), r'got \(0, -1, 0\)'),
     ],
 )
 def test_refuses_wrong_arguments(kwargs, message):
@@ -125,8 +143,331 @@ def test_refuses_wrong_arguments(kwargs, message):
         Cutout(**kwargs)
 
 
+@pytest.mark.parametrize(
+    ('cls', 'kwargs', 'message'),
+    [
+        (BodyMasking, dict(max_size=0), r'max_size .* \(0, 1\], got 0'),
+        (BodyMasking, dict(max_size=1.1), r'got 1\.1'),
+        (BodyMasking, dict(prob=-1), 'prob .* got -1'),
+        (BodyMasking, dict(fill='background'), "got 'background'"),
+        (KeypointMasking, dict(num_keypoints=0), 'num_keypoints .* got 0'),
+        (KeypointMasking, dict(num_keypoints=(2, 1)), r'got \(2, 1\)'),
+        (KeypointMasking, dict(size=2.0), r'size .* got 2\.0'),
+        (KeypointMasking, dict(fill='red'), "'background', got 'red'"),
+    ],
+)
+def test_maskings_refuse_wrong_arguments(cls, kwargs, message):
+    with pytest.raises(ValueError, match=message):
+        cls(**kwargs)
+
+
 def test_repr_names_the_arguments():
     assert repr(Cutout(prob=0.5)) == (
         'Cutout(num_holes=1, size=(0.25, 0.5), fill=(104, 116, 124), '
         'prob=0.5, mark_occluded=False)'
     )
+    assert repr(BodyMasking()) == (
+        'BodyMasking(prob=0.5, max_size=0.3, fill=128, mark_occluded=False)'
+    )
+    assert repr(KeypointMasking(size=8)) == (
+        'KeypointMasking(prob=0.5, num_keypoints=(1, 4), size=(8, 8), '
+        'fill=128, mark_occluded=False)'
+    )
+
+
+@pytest.mark.parametrize('transform', ALL, ids=repr)
+@pytest.mark.parametrize('shape', [(40, 30, 3), (33, 50), (20, 20, 1)])
+def test_repeats_with_a_seed_and_leaves_its_input(transform, shape):
+    if transform.fill == (104, 116, 124) and shape[2:] != (3,):
+        pytest.skip('a colour of three channels')
+
+    def run(seed):
+        results = make_results()
+        rng = np.random.default_rng(1)
+        results['img'] = rng.integers(1, 255, shape, dtype=np.uint8)
+        before = {key: value.copy() for key, value in results.items()}
+        np.random.seed(seed)
+        after = transform(results.copy())
+        for key, value in before.items():
+            np.testing.assert_array_equal(results[key], value)
+        assert after['img'].shape == shape and after['img'].dtype == np.uint8
+        return after['img'].tobytes(), after['keypoints_visible'].tobytes()
+
+    assert [run(seed) for seed in range(9)] == [run(s) for s in range(9)]
+    assert len({run(seed) for seed in range(9)}) > 2
+
+
+def test_a_colour_of_other_channels_is_refused():
+    results = make_results()
+    results['img'] = results['img'][..., :1]
+    with pytest.raises(ValueError, match=r'fill has 3 channels .* has 1'):
+        BodyMasking(prob=1.0, fill=(1, 2, 3))(results)
+
+
+@given(
+    seed=seeds,
+    height=st.integers(1, 40),
+    width=st.integers(1, 40),
+    max_size=st.sampled_from([0.01, 0.3, 0.7, 1.0]),
+)
+def test_body_masking_fills_the_hull_of_four_quadrants(
+    seed, height, width, max_size
+):
+    np.random.seed(seed)
+    original = make_results(height, width)
+    masking = BodyMasking(prob=1.0, max_size=max_size, fill=0)
+    with cache_random_params(masking):
+        right_low, left_low, left_high, right_high = vertices = (
+            masking._sample_vertices(height, width)
+        )
+        after = masking.transform(original.copy())['img']
+
+    # Some pixel is strictly between all vertices, along both axes.
+    left = max(left_low[0], left_high[0])
+    right = min(right_low[0], right_high[0])
+    top = max(left_high[1], right_high[1])
+    bottom = min(left_low[1], right_low[1])
+    assert right - left >= 2 and bottom - top >= 2
+    limit = np.maximum(1, np.floor(max_size * np.array([width, height])))
+    assert (np.ptp(vertices, axis=0) <= 2 * limit).all()
+
+    changed = (after != original['img']).any(-1)
+    y, x = np.indices(changed.shape)
+    hull = cv2.convexHull(vertices.astype(np.int32))
+    signed = np.vectorize(
+        lambda x, y: cv2.pointPolygonTest(hull, (float(x), float(y)), True)
+    )(x, y)
+    # OpenCV draws the border too, and that beyond the image a bit off.
+    assert changed[signed >= 0].all() and not changed[signed < -1.5].any()
+    assert changed.sum() <= np.prod(2 * limit + 1)
+    between = changed[max(top + 1, 0) : bottom, max(left + 1, 0) : right]
+    assert between.all()
+    assert (after[changed] == 0).all()
+    assert (after[~changed] == original['img'][~changed]).all()
+
+
+def test_body_masking_centres_are_uniform_in_the_middle_third():
+    np.random.seed(0)
+    masking = BodyMasking(max_size=1e-9)  # distances of one pixel
+    vertices = [masking._sample_vertices(300, 600) for _ in range(4000)]
+    x, y = np.mean(vertices, axis=1).T
+    assert 200 <= x.min() < 202 and 398 <= x.max() < 400
+    assert 100 <= y.min() < 102 and 198 <= y.max() < 200
+    for values, low, length in ((x, 200, 200), (y, 100, 100)):
+        counts = np.bincount(((values - low) // (length / 4)).astype(int))
+        assert len(counts) == 4 and (np.abs(counts - 1000) < 150).all()
+    assert abs(np.corrcoef(x, y)[0, 1]) < 0.05
+
+
+def test_body_masking_distances_are_uniform_from_one_pixel(monkeypatch):
+    masking = BodyMasking()
+    monkeypatch.setattr(np.random, 'rand', lambda n: np.full(n, 0.5))
+    np.random.seed(0)
+    vertices = np.array(
+        [masking._sample_vertices(100, 200) for _ in range(2000)]
+    )
+    offset = vertices - (100, 50)
+    signs = np.array([[1, 1], [-1, 1], [-1, -1], [1, -1]])
+    assert (np.sign(offset) == signs).all()
+    distance = np.abs(offset)
+    assert (distance.min((0, 1)) == 1).all()
+    assert (distance.max((0, 1)) == (60, 30)).all()
+    np.testing.assert_allclose(distance.mean((0, 1)), (30.5, 15.5), rtol=0.03)
+
+
+@given(seed=seeds, transform=st.sampled_from(ALL[::2]))
+def test_marks_the_keypoints_on_changed_pixels(seed, transform):
+    """A naive search, with keypoints in, on the border of and out of it."""
+    np.random.seed(seed)
+    results = make_results(30, 30, seed % 1000)
+    rng = np.random.default_rng(seed)
+    results['transformed_keypoints'] = rng.uniform(-8, 38, (2, 17, 2))
+    results['keypoints_visible'][0, :3] = 0
+    original = results['img'] % 100
+    results['img'] = original.copy()
+    visible = results['keypoints_visible'].copy()
+    after = transform(results)
+    changed = (after['img'] != original).any(-1)  # fills are above 100
+    for person, keypoints in enumerate(after['transformed_keypoints']):
+        for k, (x, y) in enumerate(np.rint(keypoints).astype(int)):
+            if 0 <= x < 30 and 0 <= y < 30 and changed[y, x]:
+                visible[person, k] = 0
+    np.testing.assert_array_equal(after['keypoints_visible'], visible)
+
+
+def spread_results(key='keypoints'):
+    """Two persons whose keypoints are far apart, some not to be covered."""
+    x, y = np.meshgrid(np.arange(10, 100, 20), np.arange(10, 50, 20))
+    first = np.stack([x.ravel(), y.ravel()], axis=1).astype(float)
+    keypoints = np.stack([first, first + np.array([0, 60])])
+    keypoints[0, 0] = (-1, 10)  # outside
+    keypoints[1, 9] = (90, 100)
+    visible = np.ones((2, 10), np.float32)
+    visible[0, 1] = 0
+    return {
+        'img': np.full((100, 100, 3), 7, np.uint8),
+        key: keypoints + 0.2,
+        'keypoints_visible': visible,
+    }
+
+
+@pytest.mark.parametrize('key', ['keypoints', 'transformed_keypoints'])
+@pytest.mark.parametrize(
+    ('number', 'allowed'),
+    [(2, {2}), ((1, 3), {1, 2, 3}), (99, {8, 9}), (0.25, {2}), (1.0, {8, 9})],
+)
+def test_keypoint_masking_covers_so_many_of_each_person(key, number, allowed):
+    masking = KeypointMasking(prob=1.0, num_keypoints=number, size=3)
+    np.random.seed(0)
+    times, seen = np.zeros((2, 10)), set()
+    for _ in range(200):
+        results = spread_results(key)
+        changed = (masking(results)['img'] == 128).all(-1)
+        xy = np.rint(results[key]).astype(int)
+        inside = ((xy >= 0) & (xy < 100)).all(-1)
+        covered = np.zeros((2, 10), bool)
+        expected = np.zeros_like(changed)
+        for person, k in zip(*np.nonzero(inside)):
+            x, y = xy[person, k]
+            covered[person, k] = changed[y, x]
+            if changed[y, x]:
+                expected[y - 1 : y + 2, x - 1 : x + 2] = True
+        np.testing.assert_array_equal(changed, expected)
+        times += covered
+        seen |= set(covered.sum(1))
+    assert seen == allowed
+    never = [(0, 0), (0, 1), (1, 9)]
+    assert all(times[at] == 0 for at in never)
+    often = [times[i, j] for i, j in np.ndindex(2, 10) if (i, j) not in never]
+    assert min(often) > 0.5 * max(often)
+
+
+def test_keypoint_masking_patches_have_one_size_and_are_clipped():
+    np.random.seed(0)
+    keypoints = np.array([[[0.4, 0.4], [50, 50]]])
+    sides = set()
+    for _ in range(200):
+        results = dict(
+            img=np.zeros((60, 80, 3), np.uint8),
+            keypoints=keypoints,
+            keypoints_visible=np.ones((1, 2)),
+        )
+        masking = KeypointMasking(prob=1.0, num_keypoints=2, size=(0.1, 0.3))
+        changed = (masking(results)['img'] == 128).all(-1)
+        side = changed[50, 40:].sum()
+        assert changed[30:, 50].sum() == side
+        assert (
+            changed[0, :30].sum()
+            == changed[:30, 0].sum()
+            == side - (side // 2)
+        )
+        sides.add(side)
+    assert min(sides) == 6 and max(sides) == 18
+
+
+@given(
+    seed=seeds,
+    side=st.integers(1, 12),
+    number=st.integers(1, 3),
+    persons=st.integers(0, 3),
+)
+def test_background_comes_from_clear_of_the_persons(
+    seed, side, number, persons
+):
+    """Each pixel of the image has its own value, which tells its place."""
+    np.random.seed(seed)
+    height, width = 60, 50
+    place = np.arange(height * width).reshape(height, width)
+    img = np.stack([place // 256, place % 256, place * 0], -1).astype(np.uint8)
+    corner = np.random.uniform(0, 30, (persons, 1, 2))
+    keypoints = corner + np.random.uniform(0, 20, (persons, 6, 2))
+    visible = np.random.randint(0, 2, (persons, 6)).astype(np.float32)
+    masking = KeypointMasking(
+        prob=1.0, num_keypoints=number, size=side, fill='background'
+    )
+    after = masking(
+        dict(img=img, keypoints=keypoints, keypoints_visible=visible)
+    )['img'].astype(int)
+
+    source = after[..., 0] * 256 + after[..., 1]
+    changed = source != place
+    from_y, from_x = np.divmod(source[changed], width)
+    xy = np.rint(keypoints)
+    clear = np.ones((height, width), bool)
+    points = clear.copy()
+    for person in range(persons):
+        own = xy[person][visible[person] > 0]
+        if len(own):
+            start = own.min(0).astype(int) - side // 2
+            end = own.max(0).astype(int) - side // 2 + side
+            start = start.clip(0)
+            clear[start[1] : end[1], start[0] : end[0]] = False
+        for u, v in own.astype(int) - side // 2:
+            points[max(v, 0) : v + side, max(u, 0) : u + side] = False
+    room = any(
+        clear[v : v + side, u : u + side].all()
+        for v in range(height - side + 1)
+        for u in range(width - side + 1)
+    )
+    assert (clear if room else points)[from_y, from_x].all()
+    labelled = visible.sum() > 0
+    inside = ((xy >= 0) & (xy < (width, height))).all(-1)
+    if room and (inside & (visible > 0)).any():
+        assert changed.any()
+    if not labelled:
+        assert not changed.any()
+
+
+def test_background_comes_from_all_free_places():
+    """Patches of 2 x 2, and a person's in columns 3 to 5 and rows 2 to 7."""
+    np.random.seed(0)
+    img = np.arange(80, dtype=np.uint8).reshape(10, 8)
+    results = dict(
+        img=img,
+        keypoints=np.array([[[4, 3], [5, 7.0]]]),
+        keypoints_visible=np.ones((1, 2)),
+    )
+    masking = KeypointMasking(
+        prob=1.0, num_keypoints=1, size=2, fill='background'
+    )
+    corners = set()
+    for _ in range(900):
+        after = masking(results.copy())['img']
+        changed = after[after != img]
+        if len(changed) == 4:
+            corners.add(int(changed.min()))
+    x, y = np.meshgrid(np.arange(7), np.arange(9))
+    free = (x + 1 < 3) | (x > 5) | (y + 1 < 2) | (y > 7)
+    assert corners == set((y * 8 + x)[free].tolist())
+
+
+def test_background_is_needed():
+    """A person who fills the image: clear of the keypoints, or nothing."""
+    keypoints = np.array([[[0, 0], [19, 19], [0, 19], [19, 0.0]]])
+    img = np.arange(400, dtype=np.uint8).reshape(20, 20)
+    visible = np.ones((1, 4))
+    results = dict(img=img, keypoints=keypoints, keypoints_visible=visible)
+    masking = KeypointMasking(
+        prob=1.0, num_keypoints=1, size=3, fill='background'
+    )
+    after = masking(results.copy())['img']
+    assert 0 < (after != img).sum() <= 4
+    masking = KeypointMasking(
+        prob=1.0, size=20, fill='background', mark_occluded=True
+    )
+    after = masking(results.copy())
+    np.testing.assert_array_equal(after['img'], img)
+    np.testing.assert_array_equal(after['keypoints_visible'], visible)
+
+
+@pytest.mark.parametrize('persons', [0, 1])
+@pytest.mark.parametrize('fill', [128, 'background'])
+def test_nobody_to_cover(persons, fill):
+    img = make_results()['img']
+    results = dict(
+        img=img,
+        keypoints=np.full((persons, 5, 2), 10.0),
+        keypoints_visible=np.zeros((persons, 5, 2), np.float32),
+    )
+    masking = KeypointMasking(prob=1.0, fill=fill, mark_occluded=True)
+    np.testing.assert_array_equal(masking(results)['img'], img)

@@ -1,0 +1,94 @@
+"""Transforms that crop a person."""
+
+from typing import Dict, Optional, Tuple
+
+import numpy as np
+from mmpose.datasets.transforms import TopdownAffine
+from mmpose.registry import TRANSFORMS
+
+
+@TRANSFORMS.register_module()
+class PaddedTopdownAffine(TopdownAffine):
+    """MMPose's ``TopdownAffine`` with a chosen grey outside of the image.
+
+    MMPose's is black there. `Global Context for Convolutional Pose Machines
+    <https://arxiv.org/abs/1906.04104>`_ fills with "a fixed colour" (section
+    3.2.2), which is 128 in the official implementation: zero after its
+    normalisation. Interpolation is rounded once more than OpenCV's own with
+    that border, so a value may differ from it by one.
+
+    Required Keys:
+
+        - img (H, W, C), uint8, or a list of such images
+        - bbox_center
+        - bbox_scale
+        - bbox_rotation (optional)
+        - keypoints (optional)
+
+    Modified Keys:
+
+        - img
+        - bbox_scale
+
+    Added Keys:
+
+        - input_size
+        - input_center
+        - input_scale
+        - transformed_keypoints
+
+    Args:
+        input_size (tuple[int, int]): Width and height of the network input
+            in pixels.
+        use_udp (bool): Whether to use unbiased data processing, see
+            ``TopdownAffine``. Defaults to ``False``.
+        border_value (int): Value in [0, 255] of all channels outside of the
+            image. Defaults to 128.
+
+    Raises:
+        ValueError: If ``border_value`` is out of its range.
+    """
+
+    def __init__(
+        self,
+        input_size: Tuple[int, int],
+        use_udp: bool = False,
+        border_value: int = 128,
+    ):
+        super().__init__(input_size, use_udp)
+        if not 0 <= border_value <= 255:
+            raise ValueError(
+                f'border_value must be in [0, 255], got {border_value}'
+            )
+        self.border_value = border_value
+
+    def transform(self, results: Dict) -> Optional[dict]:
+        """Crop the person.
+
+        Args:
+            results (dict): The result dict.
+
+        Returns:
+            dict: The result dict, see the class.
+        """
+        # The black that the base class fills in shall become border_value.
+        results['img'] = _apply(self._darken, results['img'])
+        results = super().transform(results)
+        results['img'] = _apply(self._brighten, results['img'])
+        return results
+
+    def _darken(self, img: np.ndarray) -> np.ndarray:
+        return img.astype(np.int16) - self.border_value
+
+    def _brighten(self, img: np.ndarray) -> np.ndarray:
+        return (img + self.border_value).clip(0, 255).astype(np.uint8)
+
+    def __repr__(self) -> str:
+        return f'{super().__repr__()[:-1]}, border_value={self.border_value})'
+
+
+def _apply(function, img):
+    """Apply a function to an image, or to every one of a list."""
+    if isinstance(img, list):
+        return [function(one) for one in img]
+    return function(img)

@@ -1,0 +1,68 @@
+"""Transforms of the image's colours."""
+
+from typing import Dict
+
+import numpy as np
+from mmcv.transforms import BaseTransform
+from mmcv.transforms.utils import cache_randomness
+from mmpose.registry import TRANSFORMS
+
+
+@TRANSFORMS.register_module()
+class ChannelPermutation(BaseTransform):
+    """Permute the colour channels of the image.
+
+    Section 3.2.2 of `Global Context for Convolutional Pose Machines
+    <https://arxiv.org/abs/1906.04104>`_. The permutation is uniform over all
+    of them, the one that changes nothing included: with three channels, an
+    image changes with probability ``5 / 6 * prob``. Always each channel
+    occurs once: the official implementation writes to the image through
+    views of its own channels, so that it may repeat one and lose another,
+    which is taken for a bug.
+
+    Required Keys:
+
+        - img (H, W, C), any dtype; (H, W) has no channels and stays as it is
+
+    Modified Keys:
+
+        - img
+
+    Args:
+        prob (float): Probability that a permutation is drawn. Defaults to
+            0.5, as in the official implementation.
+
+    Raises:
+        ValueError: If ``prob`` is not in [0, 1].
+    """
+
+    def __init__(self, prob: float = 0.5):
+        super().__init__()
+        if not 0 <= prob <= 1:
+            raise ValueError(f'prob must be in [0, 1], got {prob}')
+        self.prob = prob
+
+    @cache_randomness
+    def _sample_order(self, num_channels: int) -> np.ndarray:
+        if np.random.rand() >= self.prob:
+            return np.arange(num_channels)
+        return np.random.permutation(num_channels)
+
+    def transform(self, results: Dict) -> dict:
+        """Permute the channels.
+
+        Args:
+            results (dict): The result dict.
+
+        Returns:
+            dict: The result dict, with a permuted copy of the image.
+        """
+        img = results['img']
+        if img.ndim == 3:
+            order = self._sample_order(img.shape[2])
+            # Contiguous, which indexing would not be.
+            results['img'] = img.take(order, axis=2)
+        return results
+
+    def __repr__(self) -> str:
+        return f'{self.__class__.__name__}(prob={self.prob})'

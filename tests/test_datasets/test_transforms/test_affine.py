@@ -1,0 +1,93 @@
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from mmpose.datasets.transforms import TopdownAffine
+from mmpose.structures.bbox import get_udp_warp_matrix, get_warp_matrix
+
+from mmpose_ext.datasets.transforms import PaddedTopdownAffine
+
+SIZE = (24, 32)
+
+
+def make_results(seed):
+    rng = np.random.default_rng(seed)
+    height, width = rng.integers(10, 90, 2)
+    return dict(
+        img=rng.integers(0, 256, (height, width, 3), dtype=np.uint8),
+        bbox_center=rng.uniform(0, 1, (1, 2)) * (width, height),
+        bbox_scale=rng.uniform(10, 120, (1, 2)),
+        bbox_rotation=rng.uniform(-180, 180, 1),
+        keypoints=rng.uniform(0, 90, (1, 5, 2)),
+        keypoints_visible=np.ones((1, 5)),
+    )
+
+
+@given(
+    seed=st.integers(0, 2**31),
+    border_value=st.integers(0, 255),
+    use_udp=st.booleans(),
+)
+def test_is_opencvs_border(seed, border_value, use_udp):
+    affine = PaddedTopdownAffine(SIZE, use_udp, border_value)
+    given_ = make_results(seed)
+    before = given_['img'].copy()
+    results = affine(given_.copy())
+    get_matrix = get_udp_warp_matrix if use_udp else get_warp_matrix
+    matrix = get_matrix(
+        results['input_center'],
+        results['input_scale'],
+        given_['bbox_rotation'][0],
+        output_size=SIZE,
+    )
+    expected = cv2.warpAffine(
+        before,
+        matrix,
+        SIZE,
+        flags=cv2.INTER_LINEAR,
+        borderValue=(border_value,) * 3,
+    )
+    assert results['img'].dtype == np.uint8
+    np.testing.assert_allclose(
+        results['img'].astype(int), expected.astype(int), atol=1
+    )
+    np.testing.assert_array_equal(given_['img'], before)
+
+
+@given(seed=st.integers(0, 2**31), use_udp=st.booleans())
+def test_all_else_is_as_in_mmpose(seed, use_udp):
+    ours = PaddedTopdownAffine(SIZE, use_udp)(make_results(seed))
+    theirs = TopdownAffine(SIZE, use_udp)(make_results(seed))
+    assert ours.keys() == theirs.keys()
+    for key in ours.keys() - {'img'}:
+        np.testing.assert_array_equal(ours[key], theirs[key])
+    black = PaddedTopdownAffine(SIZE, use_udp, 0)(make_results(seed))
+    np.testing.assert_allclose(
+        black['img'].astype(int), theirs['img'].astype(int), atol=1
+    )
+
+
+def test_a_box_outside_of_the_image_is_the_border():
+    results = make_results(0)
+    results['bbox_center'] += 1000
+    assert (PaddedTopdownAffine(SIZE)(results)['img'] == 128).all()
+
+
+def test_lists_and_grey_images():
+    single = make_results(0)
+    several = make_results(0)
+    several['img'] = [several['img'], several['img'][..., 0]]
+    first, second = PaddedTopdownAffine(SIZE)(several)['img']
+    expected = PaddedTopdownAffine(SIZE)(single)['img']
+    np.testing.assert_array_equal(first, expected)
+    np.testing.assert_array_equal(second, expected[..., 0])
+
+
+def test_arguments():
+    assert repr(PaddedTopdownAffine(SIZE)) == (
+        'PaddedTopdownAffine(input_size=(24, 32), use_udp=False, '
+        'border_value=128)'
+    )
+    with pytest.raises(ValueError, match=r'border_value .* got 256'):
+        PaddedTopdownAffine(SIZE, border_value=256)

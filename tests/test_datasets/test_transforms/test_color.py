@@ -1,0 +1,63 @@
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mmpose_ext.datasets.transforms import ChannelPermutation
+
+
+def make_image(channels=3):
+    rng = np.random.default_rng(0)
+    return rng.integers(0, 256, (7, 5, channels), dtype=np.uint8)
+
+
+@given(seed=st.integers(0, 2**31), channels=st.integers(1, 6))
+def test_each_channel_occurs_once(seed, channels):
+    np.random.seed(seed)
+    img = make_image(channels)
+    before = img.copy()
+    after = ChannelPermutation(prob=1.0)(dict(img=img))['img']
+    np.testing.assert_array_equal(img, before)
+    assert not np.shares_memory(img, after)
+    assert after.flags['C_CONTIGUOUS'] and after.dtype == img.dtype
+    assert Counter(c.tobytes() for c in np.moveaxis(after, 2, 0)) == Counter(
+        c.tobytes() for c in np.moveaxis(img, 2, 0)
+    )
+
+
+def test_permutations_are_equally_likely():
+    np.random.seed(0)
+    permute = ChannelPermutation(prob=0.5)
+    img = np.array([[[1, 2, 3]]], np.uint8)
+    counts = Counter(
+        tuple(permute(dict(img=img))['img'][0, 0]) for _ in range(6000)
+    )
+    assert len(counts) == 6
+    unchanged = counts.pop((1, 2, 3))
+    assert abs(unchanged - 3500) < 200
+    assert all(abs(count - 500) < 100 for count in counts.values())
+
+
+def test_repeats_with_a_seed():
+    def run():
+        np.random.seed(3)
+        permute = ChannelPermutation()
+        return [permute(dict(img=make_image()))['img'] for _ in range(9)]
+
+    np.testing.assert_array_equal(run(), run())
+
+
+def test_what_stays_as_it_is():
+    img = make_image()
+    after = ChannelPermutation(prob=0)(dict(img=img))['img']
+    np.testing.assert_array_equal(after, img)
+    grey = img[..., 0]
+    assert ChannelPermutation(prob=1.0)(dict(img=grey))['img'] is grey
+
+
+def test_arguments():
+    assert repr(ChannelPermutation()) == 'ChannelPermutation(prob=0.5)'
+    with pytest.raises(ValueError, match=r'prob .* got 1\.5'):
+        ChannelPermutation(prob=1.5)
