@@ -7,11 +7,16 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
-from mmpose.registry import MODELS, PARAM_SCHEDULERS
+from mmpose.datasets.datasets.utils import parse_pose_metainfo
+from mmpose.registry import DATASETS, MODELS, PARAM_SCHEDULERS
 
 ROOT = Path(__file__).parents[1]
 RAM_GPR = sorted((ROOT / 'configs/ram_gpr').glob('*.py'))
+PSM = sorted((ROOT / 'configs/psm').glob('*.py'))
+GCCPM = sorted((ROOT / 'configs/gccpm').glob('*.py'))
+POSE = [*RAM_GPR, *PSM, *GCCPM]
 
 
 def load(path):
@@ -20,7 +25,7 @@ def load(path):
     return cfg
 
 
-@pytest.mark.parametrize('path', RAM_GPR, ids=lambda path: path.stem)
+@pytest.mark.parametrize('path', POSE, ids=lambda path: path.stem)
 def test_one_codec_and_one_input_size(path):
     """An overridden codec does not reach inherited pipelines by itself."""
     cfg = load(path)
@@ -33,15 +38,19 @@ def test_one_codec_and_one_input_size(path):
     )
     assert plain(target.encoder) == plain(cfg.codec)
     assert plain(cfg.model.head.decoder) == plain(cfg.codec)
+    stride_x, stride_y = (
+        a / b for a, b in zip(cfg.codec.input_size, cfg.codec.heatmap_size)
+    )
+    assert stride_x == stride_y
     for split in ('train', 'val', 'test'):
         pipeline = cfg[f'{split}_dataloader'].dataset.pipeline
-        (affine,) = (t for t in pipeline if t.type == 'TopdownAffine')
+        (affine,) = (t for t in pipeline if 'TopdownAffine' in t.type)
         assert affine.input_size == cfg.codec.input_size
     width, height = cfg.codec.input_size
     assert f'{height}x{width}' in path.stem
 
 
-@pytest.mark.parametrize('path', RAM_GPR, ids=lambda path: path.stem)
+@pytest.mark.parametrize('path', POSE, ids=lambda path: path.stem)
 def test_parameters_are_those_of_the_readme(path):
     cfg = load(path)
     cfg.model.backbone.init_cfg = None
@@ -75,3 +84,51 @@ def test_learning_rate_restarts(path):
             assert actual == pytest.approx(expected, rel=1e-6, abs=1e-9)
             optimizer.step()
             scheduler.step()
+
+
+@pytest.mark.parametrize('path', [*PSM, *GCCPM], ids=lambda path: path.stem)
+def test_heatmaps_are_those_of_the_codec(path):
+    """Of its size and number, and no wrong settings of the optimizer."""
+    cfg = load(path)
+    cfg.model.backbone.init_cfg = None
+    model = MODELS.build(cfg.model).eval()
+    width, height = cfg.codec.input_size
+    with torch.no_grad():
+        maps = model(torch.rand(1, 3, height, width), None, mode='tensor')
+    maps = maps[-1] if isinstance(maps, list) else maps
+    background = cfg.codec.type == 'BackgroundHeatmap'
+    num_maps = cfg.model.head.out_channels
+    assert maps.shape[1:] == (num_maps, *cfg.codec.heatmap_size[::-1])
+    swaps = parse_pose_metainfo(
+        DATASETS.get(cfg.train_dataloader.dataset.type).METAINFO
+    )['flip_indices']
+    assert num_maps == len(swaps) + background
+    build_optim_wrapper(model, cfg.optim_wrapper)
+
+
+@pytest.mark.parametrize('path', GCCPM, ids=lambda path: path.stem)
+def test_body_masking_is_in_the_name_if_it_is_missing(path):
+    pipeline = load(path).train_dataloader.dataset.pipeline
+    maskings = [t.type for t in pipeline if 'Masking' in t.type]
+    if 'wo-masking' in path.stem:
+        assert maskings == []
+    elif 'keypoint-masking' in path.stem:
+        assert maskings == ['KeypointMasking']
+    else:
+        assert maskings == ['BodyMasking']
+    assert [t.type for t in pipeline].count('ChannelPermutation') == 1
+
+
+@pytest.mark.parametrize('path', PSM, ids=lambda path: path.stem)
+def test_recipe_of_the_psm_report(path):
+    """Section 2.2: half bodies of more than eight joints, and the score."""
+    cfg = load(path)
+    assert cfg.val_evaluator.score_mode == 'bbox_keypoint'
+    assert cfg.test_evaluator.score_mode == 'bbox_keypoint'
+    if 'coco' in path.stem:
+        pipeline = cfg.train_dataloader.dataset.pipeline
+        (half,) = (t for t in pipeline if t.type == 'RandomHalfBody')
+        assert half.min_total_keypoints == 9
+        (box,) = (t for t in pipeline if t.type == 'RandomBBoxTransform')
+        assert (box.shift_prob, box.rotate_factor) == (0, 45)
+        assert tuple(box.scale_factor) == (0.7, 1.35)

@@ -69,6 +69,7 @@ def test_the_pose_machines_backbone():
         (32, [2, 4, 8, 16, 32], {}),
         (16, [2, 4, 8, 16, 16], {12: 2}),
         (8, [2, 4, 8, 8, 8], {6: 2, 12: 4}),
+        (4, [2, 4, 4, 4, 4], {4: 2, 6: 4, 12: 8}),
     ],
 )
 def test_maps_of_all_stages(output_stride, strides, dilations):
@@ -174,7 +175,7 @@ def test_initialisation():
         (dict(out_indices=()), 'out_indices must be stages in .* got'),
         (dict(out_indices=(3, 5)), r'got \(3, 5\)'),
         (dict(out_indices=(-1,)), r'got \(-1,\)'),
-        (dict(output_stride=4), 'output_stride must be 8, 16 or 32, got 4'),
+        (dict(output_stride=2), 'must be 4, 8, 16 or 32, got 2'),
         (
             dict(out_indices=(1,), frozen_stages=2),
             'one of the stages up to 1, got 2',
