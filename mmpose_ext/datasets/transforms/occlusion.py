@@ -269,8 +269,8 @@ class KeypointMasking(_Occlusion):
     other half, body patches that are copied to the background, is not done
     here. Section 3.2.2 of `Global Context for Convolutional Pose Machines
     <https://arxiv.org/abs/1906.04104>`_ compares it, with patches of a fixed
-    colour, to :class:`BodyMasking`. Neither gives the number or the size of
-    the patches: the defaults are ours.
+    colour, to :class:`BodyMasking`, and gives neither the number nor the size
+    of the patches: the defaults are ours.
 
     Each person has its own draw, among its keypoints that are labelled and
     inside the image. All patches of an image have one size; they are centred
