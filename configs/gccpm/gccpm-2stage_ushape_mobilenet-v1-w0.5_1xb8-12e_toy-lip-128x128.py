@@ -5,7 +5,7 @@ _base_ = ['./gccpm-2stage_ushape_mobilenet-v1_1xb32-100e_lip-256x256.py']
 
 # Too short a training for plateaus: half a cosine.
 train_cfg = dict(max_epochs=12, val_interval=12)
-optim_wrapper = dict(_delete_=True, optimizer=dict(type='Adam', lr=1e-3))
+optim_wrapper = dict(_delete_=True, optimizer=dict(type='Adam', lr=2e-3))
 param_scheduler = [
     dict(
         type='CosineAnnealingLR',
@@ -31,7 +31,7 @@ codec = dict(
     type='BackgroundHeatmap',
     input_size=(128, 128),
     heatmap_size=(16, 16),
-    sigma=5,
+    sigma=8,
 )
 model = dict(
     backbone=dict(widen_factor=0.5),
