@@ -79,6 +79,11 @@ REGISTERED = sorted(set(registered_classes()), key=lambda c: c.__name__)
 def test_registered_classes_are_found():
     names = {c.__name__ for c in REGISTERED}
     assert names >= {'RAMHRNet', 'RAMNeck', 'GPRNeck', 'Cutout'}
+    assert names >= {'PSMHRNet', 'PSMNeck', 'MobileNetV1', 'ContextNeck'}
+    assert names >= {'GCCPMHead', 'BackgroundHeatmap', 'LIPDataset', 'LIPPCKh'}
+    assert names >= {'UShapedContext', 'ASPPContext', 'PyramidPoolingContext'}
+    assert names >= {'BodyMasking', 'KeypointMasking', 'ChannelPermutation'}
+    assert names >= {'MultiScaleHeatmapTTA', 'PatternOptimWrapperConstructor'}
 
 
 @pytest.mark.parametrize('item', REGISTERED, ids=lambda c: c.__name__)

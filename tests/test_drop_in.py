@@ -68,6 +68,49 @@ CASES = {
         ),
         False,
     ),
+    'hrnet-w32_8xb64 PSMHRNet': (dict(backbone=dict(type='PSMHRNet')), False),
+    'swin-t-p4-w7_8xb32 PSMNeck': (
+        through('PSMNeck', [96, 192, 384, 768], (0, 1, 2, 3)),
+        False,
+    ),
+    'pvt-s_8xb64 PSMNeck': (
+        through(
+            'PSMNeck',
+            [64, 128, 320, 512],
+            (0, 1, 2, 3),
+            expansion='literal',
+        ),
+        False,
+    ),
+    'hrnet-w32_8xb64 ContextNeck': (
+        dict(
+            neck=dict(
+                type='ContextNeck',
+                in_channels=32,
+                context=dict(type='UShapedContext'),
+            )
+        ),
+        False,
+    ),
+    'res50_8xb64 ContextNeck': (
+        through(
+            'ContextNeck',
+            [256],
+            (0,),
+            context=dict(type='PyramidPoolingContext'),
+        ),
+        False,
+    ),
+    'shufflenetv2_8xb64 ContextNeck': (
+        dict(
+            neck=dict(
+                type='ContextNeck',
+                in_channels=1024,
+                context=dict(type='ASPPContext', mid_channels=64),
+            )
+        ),
+        False,
+    ),
     'shufflenetv2_8xb64': ({}, True),
     'litehrnet-18_8xb64': ({}, True),
     'rsn18_8xb32': ({}, True),
@@ -101,7 +144,8 @@ def load(name, model, cutout, toy_persons):
 
 @pytest.mark.parametrize('name', CASES)
 def test_trains_a_step_and_predicts(name, toy_persons):
-    cfg = load(name, *CASES[name], toy_persons)
+    # Behind the name of MMPose's config there may be that of the module.
+    cfg = load(name.split()[0], *CASES[name], toy_persons)
     init_default_scope('mmpose')
     torch.manual_seed(0)
     model = MODELS.build(cfg.model)
