@@ -23,6 +23,7 @@ from mmpose_ext.engine.command_line import (
     read_config,
 )
 from mmpose_ext.engine.no_detections import accept_no_detections
+from mmpose_ext.engine.tta import use_tta
 from mmpose_ext.errors import InputError, run_tool
 from mmpose_ext.inference.files import write_atomic
 
@@ -48,6 +49,15 @@ def make_parser() -> argparse.ArgumentParser:
         '--badcase',
         action='store_true',
         help='collect the worst predictions',
+    )
+    parser.add_argument(
+        '--tta',
+        nargs='*',
+        type=float,
+        metavar='SCALE',
+        help='average the heatmaps of a top-down model over these scales of '
+        'the input (default: 0.75 1 1.25) and its flipped image; what the '
+        'config has as tta_model and tta_pipeline comes first',
     )
     return parser
 
@@ -84,6 +94,8 @@ def main(argv=None) -> dict:
     check_checkpoint_file(args.checkpoint)
     cfg = configure(args)
     accept_no_detections(cfg, 'test', check_config(cfg, 'test'))
+    if args.tta is not None:
+        use_tta(cfg, args.tta)
 
     dump_part = f'{args.dump}.part.pkl'
     if args.dump:

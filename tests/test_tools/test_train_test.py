@@ -99,6 +99,68 @@ def test_evaluation_writes_what_it_returns(tiny_config, trained, tmp_path):
     assert list(tmp_path.glob('*part*')) == []
 
 
+def test_augmentation_over_scales_and_flip(tiny_config, trained, tmp_path):
+    def dump(name, *args, **options):
+        path = tmp_path / f'{name}.pkl'
+        argv = [trained / 'epoch_2.pth', '--work-dir', tmp_path]
+        argv += ['--dump', path, *args]
+        metrics = evaluate(tiny_config, *argv, **options)
+        assert 0 <= metrics[AP] <= 1
+        samples = mmengine.load(path)
+        return [s['pred_instances']['keypoints'] for s in samples]
+
+    plain = dump('plain')
+    # The same network at one scale is the plain one.
+    flip = {'model.test_cfg.flip_test': True}
+    for a, b in zip(dump('flip', **flip), dump('one', '--tta', 1)):
+        assert abs(a - b).max() < 1e-4
+    scales = dump('scales', '--tta')
+    same = dump('same', '--tta', 0.75, 1, 1.25)
+    assert len(scales) == len(plain)
+    assert all((a == b).all() for a, b in zip(scales, same))
+    assert max(abs(a - b).max() for a, b in zip(scales, plain)) > 0.1
+
+
+def test_own_augmentation_comes_first(tiny_config, trained, tmp_path, capsys):
+    config = tmp_path / 'own.py'
+    config.write_text(
+        f"_base_ = '{tiny_config}'\n"
+        "tta_model = dict(type='MultiScaleHeatmapTTA', flip_test=False)\n"
+        "tta_pipeline = [dict(type='LoadImage'), "
+        "dict(type='GetBBoxCenterScale'), dict(type='TestTimeAug', "
+        "transforms=[[dict(type='TopdownAffine', input_size=(64, 96))], "
+        "[dict(type='PackPoseInputs')]])]\n"
+    )
+    args = [trained / 'epoch_2.pth', '--work-dir', tmp_path / 'work']
+    own = evaluate(config, *args, '--tta')
+    assert own == pytest.approx(evaluate(tiny_config, *args))
+    message = error_of(test_tool, command(config, *args, '--tta', 2), capsys)
+    assert message.startswith('scales 2: the config has a tta_pipeline')
+
+
+def test_wrong_scales_end_the_evaluation(
+    tiny_config, trained, tmp_path, capsys
+):
+    work_dir = tmp_path / 'work'
+    args = [trained / 'epoch_2.pth', '--work-dir', work_dir]
+    argv = command(tiny_config, *args, '--tta', 1, 0.1)
+    message = error_of(test_tool, argv, capsys)
+    assert 'scale 0.1 leaves nothing of the input of 64x96' in message
+    assert not work_dir.exists()
+
+
+def test_augmentation_of_weights_that_do_not_fit(
+    tiny_config, trained, tmp_path, capsys
+):
+    checkpoint = read(trained / 'epoch_2.pth')
+    checkpoint['state_dict'].pop('head.final_layer.bias')
+    torch.save(checkpoint, tmp_path / 'part.pth')
+    argv = command(tiny_config, tmp_path / 'part.pth', '--work-dir', tmp_path,
+                   '--tta')  # fmt: skip
+    message = error_of(test_tool, argv, capsys)
+    assert 'missing from the checkpoint: head.final_layer.bias' in message
+
+
 def test_show_dir_gets_pictures(tiny_config, trained, tmp_path):
     evaluate(tiny_config, trained / 'epoch_2.pth', '--work-dir', tmp_path,
              '--show-dir', 'pictures', '--interval', 5)  # fmt: skip
