@@ -116,7 +116,41 @@ def test_body_masking_is_in_the_name_if_it_is_missing(path):
         assert maskings == ['KeypointMasking']
     else:
         assert maskings == ['BodyMasking']
+        # It is drawn where the image is the person.
+        names = [t.type for t in pipeline]
+        cropped = names.index('PaddedTopdownAffine')
+        single = load(path).train_dataloader.dataset.type == 'LIPDataset'
+        assert (names.index('BodyMasking') < cropped) == single
     assert [t.type for t in pipeline].count('ChannelPermutation') == 1
+
+
+def test_learning_rates_of_gccpm_drop_twice():
+    """By ten, all of them, and no further."""
+    (path,) = (
+        p
+        for p in GCCPM
+        if p.stem.startswith('gccpm-2stage_ushape_m')
+        and 'lip-256x256' in p.stem
+        and 'toy' not in p.stem
+    )
+    cfg = load(path)
+    model = MODELS.build(cfg.model)
+    optim_wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
+    groups = optim_wrapper.optimizer.param_groups
+    start = [group['lr'] for group in groups]
+    assert {round(lr / 4e-5, 6) for lr in start} == {1, 2, 4, 8}
+    scheduler = PARAM_SCHEDULERS.build(
+        dict(cfg.param_scheduler[0], optimizer=optim_wrapper)
+    )
+    drops = []
+    for _ in range(40):
+        before = groups[0]['lr']
+        scheduler.step({'lip/error': 20.0})
+        if groups[0]['lr'] != before:
+            drops.append(groups[0]['lr'] / before)
+    assert drops == pytest.approx([0.1, 0.1])
+    end = [group['lr'] for group in groups]
+    assert end == pytest.approx([lr / 100 for lr in start], rel=1e-6)
 
 
 @pytest.mark.parametrize('path', PSM, ids=lambda path: path.stem)

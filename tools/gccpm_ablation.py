@@ -42,7 +42,7 @@ MASKINGS = {
     'body': [dict(type='BodyMasking')],
     'keypoint': [dict(type='KeypointMasking')],
 }
-CONFIG = """_base_ = ['{base}']
+CONFIG = """_base_ = [{base!r}]
 
 train_cfg = dict(max_epochs={epochs}, val_interval={epochs})
 param_scheduler = _base_.param_scheduler
@@ -82,7 +82,7 @@ def make_config(folder: Path, context: str, masking: str, epochs: int) -> Path:
     """Write the config of a variant."""
     module = CONTEXTS[context]
     text = CONFIG.format(
-        base=TOY,
+        base=str(TOY),
         epochs=epochs,
         context=module and dict(module, _delete_=True),
         masking=MASKINGS[masking],

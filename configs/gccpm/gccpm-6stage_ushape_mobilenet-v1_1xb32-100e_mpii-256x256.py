@@ -15,10 +15,21 @@ codec = dict(
 )
 model = dict(backbone=dict(output_stride=4), head=dict(decoder=codec))
 
-train_pipeline = _base_.train_pipeline
-train_pipeline[3] = dict(type='GetBBoxCenterScale')
-train_pipeline[5].rotate_factor = 30
-train_pipeline[7].encoder = codec
+# Persons are crops of images with others, so the body mask is drawn after the
+# affine transform: its size is that of the crop.
+box_transform = _base_.train_pipeline[5]
+box_transform.rotate_factor = 30
+train_pipeline = [
+    dict(type='LoadImage'),
+    dict(type='GetBBoxCenterScale'),
+    dict(type='RandomFlip', direction='horizontal'),
+    box_transform,
+    _base_.affine,
+    dict(type='BodyMasking'),
+    dict(type='ChannelPermutation'),
+    dict(type='GenerateTarget', encoder=codec),
+    dict(type='PackPoseInputs'),
+]
 val_pipeline = _base_.val_pipeline
 val_pipeline[1] = dict(type='GetBBoxCenterScale')
 

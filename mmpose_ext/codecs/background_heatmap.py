@@ -94,11 +94,11 @@ class BackgroundHeatmap(BaseKeypointCodec):
             ('input_size', input_size),
             ('heatmap_size', heatmap_size),
         ):
-            if len(size) != 2 or min(size) < 1:
+            if np.shape(size) != (2,) or min(size) < 1:
                 raise ValueError(
                     f'{name} must be a positive width and height, got {size}'
                 )
-        if sigma <= 0:
+        if not sigma > 0:
             raise ValueError(f'sigma must be positive, got {sigma}')
         if decode not in _DECODERS:
             raise ValueError(

@@ -177,6 +177,12 @@ def _read_joints(rows: List[Tuple[int, List[str]]], what: str) -> np.ndarray:
             f'(a file name, then x, y, occluded for {len(_NAMES)} joints) or '
             'the file name alone'
         )
+    nameless = [line for line, row in rows if not row[0].strip()]
+    if nameless:
+        raise InputError(
+            f"{what}, line {nameless[0]}, column 1: '', expected the file "
+            'name of an image'
+        )
     unlabelled = ['nan'] * (_COLUMNS - 1)
     cells = [row[1:] or unlabelled for _, row in rows]
     try:

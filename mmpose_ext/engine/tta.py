@@ -11,6 +11,8 @@ from mmpose.registry import TRANSFORMS
 from ..errors import InputError
 
 SCALES = (0.75, 1, 1.25)
+# Of cv2.warpAffine.
+_LARGEST = 32767
 
 
 def add_tta(
@@ -103,7 +105,8 @@ def scaled_sizes(
 
     Raises:
         InputError: If a scale is not a finite number above zero, if nothing
-            is left of a side at that scale, or if two have the same size.
+            is left of a side at that scale, if a side is larger than OpenCV
+            can make, or if two have the same size.
     """
     if divisor < 1:
         raise InputError(f'divisor must be at least 1, got {divisor}')
@@ -117,6 +120,11 @@ def scaled_sizes(
         if scale != 1 and math.isfinite(scale):
             size = tuple(
                 math.floor(n * scale / divisor + 0.5) * divisor for n in size
+            )
+        if math.isfinite(scale) and max(size) > _LARGEST:
+            raise InputError(
+                f'scale {scale:g} makes an input of {size[0]}x{size[1]}: '
+                f'OpenCV warps images of at most {_LARGEST} px a side'
             )
         if not math.isfinite(scale) or min(size) < 1:
             raise InputError(

@@ -271,6 +271,7 @@ def test_in_a_pipeline_of_mmpose():
         (dict(size=(64,)), r'input_size .* got \(64,\)'),
         (dict(maps=(0, 8)), r'heatmap_size .* got \(0, 8\)'),
         (dict(sigma=0), 'sigma must be positive, got 0'),
+        (dict(sigma=float('nan')), 'sigma must be positive, got nan'),
         (dict(decode='udp'), "one of argmax, quarter, dark, got 'udp'"),
         (dict(blur_kernel_size=4), 'odd and at least 3, got 4'),
         (dict(blur_kernel_size=1), 'odd and at least 3, got 1'),

@@ -181,6 +181,7 @@ def test_half_a_joint_is_unlabelled(folder):
             [ROWS[0], row('b.png', {0: (3, 'x7', 0)})],
             "line 2, column 3: 'x7', expected a number of px or 'nan'",
         ),
+        ([ROWS[0], row(' ', {})], "line 2, column 1: '', expected the file"),
         ([row('a.png', {15: (1, 1, '')})], "line 1, column 49: ''"),
         ([row('a.png', {0: ('-inf', 1, 0)})], "line 1, column 2: '-inf'"),
         (

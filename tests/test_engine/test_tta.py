@@ -135,6 +135,7 @@ def test_sizes_are_multiples_near_the_scale(scales, width, height, divisor):
         ((1, 1), 32, 'scales 1 and 1 both give an input of 192x256'),
         ((1, 1.05), 32, r'scales 1 and 1\.05 both'),
         ((), 32, 'at least one scale'),
+        ((1e9,), 32, 'scale 1e.09 makes an input of .* at most 32767 px'),
         ((1,), 0, 'divisor must be at least 1, got 0'),
     ],
 )

@@ -40,7 +40,9 @@ class _Occlusion(BaseTransform):
         if isinstance(fill, str):
             good = fill in self.fills
         else:
-            good = all(0 <= value <= 255 for value in np.ravel(fill))
+            good = fill is not None and all(
+                0 <= value <= 255 for value in np.ravel(fill)
+            )
         if not good:
             names = ' or '.join(map(repr, self.fills))
             raise ValueError(

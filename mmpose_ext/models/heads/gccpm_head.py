@@ -236,6 +236,14 @@ class GCCPMHead(BaseHead):
             for _ in range(num_stages - 1)
         )
 
+    def init_weights(self) -> None:
+        """Initialize as told, the context modules by their own config."""
+        super().init_weights()
+        stages = self.refinement_stages
+        for context in (self.context, *(stage.context for stage in stages)):
+            if getattr(context, 'init_cfg', None):
+                context.init_weights()
+
     def forward(self, feats: Sequence[Tensor]) -> List[Tensor]:
         """Heatmaps of all stages.
 

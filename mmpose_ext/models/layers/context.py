@@ -11,6 +11,25 @@ from mmpose.utils.typing import OptMultiConfig
 from torch import Tensor, nn
 
 
+def _check_batch_norm(module: nn.Module, x: Tensor, cells: int) -> None:
+    """Check that batch norms get more than one value to learn from."""
+    n, _, h, w = x.shape
+    if module.batch_norm and module.training and n == 1 and max(h, w) <= cells:
+        raise ValueError(
+            f'{type(module).__name__} cannot be trained on a single map of '
+            f'{h}x{w} cells: expected a side of more than {cells}, or more '
+            'images in a batch'
+        )
+
+
+def _check_positive(name: str, values: Sequence[int]) -> None:
+    if not values or min(values) < 1:
+        raise ValueError(
+            f'{name} must hold at least one number, all of them above 0, got '
+            f'{values}'
+        )
+
+
 def _resize(x: Tensor, like: Tensor) -> Tensor:
     """Bilinear interpolation to the size of another map."""
     return F.interpolate(
@@ -29,7 +48,8 @@ class UShapedContext(BaseModule):
     channels, the last one of the input's. Each downward step is a convolution
     of stride 2 and one of stride 1; each upward step upsamples bilinearly to
     the size of the skip, so that odd sizes work, concatenates and convolves
-    twice. It works on maps of any size.
+    twice. It works on maps of any size (but a batch norm learns nothing from a
+    single image's map of at most 4x4 cells).
 
     Args:
         in_channels (int): Channels C of the input and of the output.
@@ -38,6 +58,9 @@ class UShapedContext(BaseModule):
         init_cfg (dict | list[dict], optional): Config of the initialization.
             Defaults to ``None``, which is mmcv's Kaiming initialization of
             ``ConvModule``.
+
+    Raises:
+        ValueError: In training, if a batch norm would see a single value.
     """
 
     def __init__(
@@ -47,6 +70,7 @@ class UShapedContext(BaseModule):
         init_cfg: OptMultiConfig = None,
     ):
         super().__init__(init_cfg)
+        self.batch_norm = 'BN' in norm_cfg['type']
         c = in_channels
 
         def two(first: int, mid: int, last: int, stride: int = 1):
@@ -66,6 +90,7 @@ class UShapedContext(BaseModule):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to (N, C, H, W)."""
+        _check_batch_norm(self, x, 4)
         half = self.encoder1(x)
         quarter = self.encoder2(half)
         up = self.decoder2(torch.cat([half, _resize(quarter, half)], dim=1))
@@ -95,6 +120,9 @@ class ASPPContext(BaseModule):
         init_cfg (dict | list[dict], optional): Config of the initialization.
             Defaults to ``None``, which is mmcv's Kaiming initialization of
             ``ConvModule``.
+
+    Raises:
+        ValueError: If ``dilations`` is empty or one of them is not positive.
     """
 
     def __init__(
@@ -106,6 +134,7 @@ class ASPPContext(BaseModule):
         init_cfg: OptMultiConfig = None,
     ):
         super().__init__(init_cfg)
+        _check_positive('dilations', dilations)
         c, m, n = in_channels, mid_channels, neck_channels
         self.reduce = ConvModule(c, n, 1, bias=False)
         self.branches = nn.ModuleList(
@@ -140,7 +169,8 @@ class PyramidPoolingContext(BaseModule):
     itself is not concatenated.
 
     It works on maps of any size: a window has at least one cell, and where
-    the size is no multiple of the window, the last window is a smaller one.
+    the size is no multiple of the window, the last window is a smaller one
+    (but a batch norm learns nothing from a single map of one cell).
 
     Args:
         in_channels (int): Channels C of the input and of the output.
@@ -152,6 +182,10 @@ class PyramidPoolingContext(BaseModule):
         init_cfg (dict | list[dict], optional): Config of the initialization.
             Defaults to ``None``, which is mmcv's Kaiming initialization of
             ``ConvModule``.
+
+    Raises:
+        ValueError: If ``divisors`` is empty or one of them is not positive;
+            in training, if a batch norm would see a single value.
     """
 
     def __init__(
@@ -163,6 +197,8 @@ class PyramidPoolingContext(BaseModule):
         init_cfg: OptMultiConfig = None,
     ):
         super().__init__(init_cfg)
+        _check_positive('divisors', divisors)
+        self.batch_norm = 'BN' in norm_cfg['type']
         self.divisors = tuple(divisors)
 
         def convs(i: int, o: int, kernel_size: int = 3):
@@ -185,6 +221,7 @@ class PyramidPoolingContext(BaseModule):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to (N, C, H, W)."""
+        _check_batch_norm(self, x, 1)
         size = x.shape[-2:]
         outs = []
         for divisor, pooled, upsampled in zip(

@@ -2,10 +2,10 @@
 
 from typing import Sequence, Tuple, Union
 
-from mmengine.model import BaseModule
+from mmengine.model import BaseModule, ModuleList
 from mmpose.registry import MODELS
 from mmpose.utils.typing import ConfigType, OptMultiConfig
-from torch import Tensor, nn
+from torch import Tensor
 
 
 @MODELS.register_module()
@@ -44,7 +44,7 @@ class ContextNeck(BaseModule):
         if not in_channels:
             raise ValueError('in_channels must hold the channels of a map')
         self.in_channels = list(in_channels)
-        self.contexts = nn.ModuleList(
+        self.contexts = ModuleList(
             MODELS.build(dict(context, in_channels=c)) for c in in_channels
         )
 

@@ -135,6 +135,7 @@ def test_mark_occluded(shape, key, monkeypatch):
         (dict(fill='red'), "got 'red'"),
         (dict(fill='background'), "got 'background'"),
         (dict(fill=256), 'fill must be a colour .* got 256'),
+        (dict(fill=None), 'fill must be a colour .* got None'),
         (dict(fill=(0, -1, 0)), r'got \(0, -1, 0\)'),
     ],
 )

@@ -343,3 +343,25 @@ def test_flip_test_changes_nothing_where_the_net_is_symmetric(randomise):
         torch.testing.assert_close(c.heatmaps, d.heatmaps)
         assert (a.keypoints == b.keypoints).all()
         assert (c.heatmaps - c.heatmaps.flip(-1)).abs().max() > 1
+
+
+@pytest.mark.parametrize('position', ['stages', 'features'])
+def test_init_cfg_of_the_context_reaches_it(position):
+    init_cfg = dict(type='Constant', val=0.5, layer='BatchNorm2d')
+    context = dict(type='UShapedContext', init_cfg=init_cfg)
+    head = GCCPMHead(
+        8,
+        4,
+        num_stages=3,
+        context=context,
+        context_position=position,
+        feat_channels=4,
+    )
+    head.init_weights()
+    changed = {
+        name
+        for name, m in head.named_modules()
+        if isinstance(m, torch.nn.BatchNorm2d) and (m.weight == 0.5).all()
+    }
+    assert len(changed) == 8 * (2 if position == 'stages' else 1)
+    assert all('context.' in name for name in changed)

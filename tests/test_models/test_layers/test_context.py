@@ -169,7 +169,36 @@ def test_other_rates_and_windows():
 
 
 def test_another_norm():
-    norm = dict(type='GN', num_groups=2)
+    norm = dict(type='GN', num_groups=1)
     for cls in (UShapedContext, PyramidPoolingContext):
         names = {type(m).__name__ for m in cls(4, norm_cfg=norm).modules()}
         assert 'GroupNorm' in names and 'BatchNorm2d' not in names
+
+
+@pytest.mark.parametrize(
+    ('name', 'good', 'bad'),
+    [
+        ('UShapedContext', (1, 5), (4, 4)),
+        ('PyramidPoolingContext', (1, 2), (1, 1)),
+    ],
+)
+def test_batch_norm_cannot_be_trained_on_one_value(name, good, bad):
+    module = MODELS.build(dict(type=name, in_channels=2)).train()
+    module(torch.rand(1, 2, *good))
+    module(torch.rand(2, 2, *bad))
+    with pytest.raises(ValueError, match=f'{name}.* {bad[0]}x{bad[1]} cells'):
+        module(torch.rand(1, 2, *bad))
+    module.eval()(torch.rand(1, 2, *bad))
+    norm = dict(type='GN', num_groups=1)
+    module = MODELS.build(dict(type=name, in_channels=2, norm_cfg=norm))
+    module.train()(torch.rand(1, 2, *bad))
+
+
+@pytest.mark.parametrize(
+    ('cls', 'name'),
+    [(ASPPContext, 'dilations'), (PyramidPoolingContext, 'divisors')],
+)
+@pytest.mark.parametrize('values', [(), (2, 0)])
+def test_branches_must_be_named(cls, name, values):
+    with pytest.raises(ValueError, match=f'{name} must hold at least one'):
+        cls(4, **{name: values})

@@ -1,6 +1,7 @@
 import pytest
 import torch
 from mmpose.registry import MODELS
+from torch import nn
 
 from mmpose_ext.models.layers import UShapedContext
 from mmpose_ext.models.necks import ContextNeck
@@ -83,3 +84,12 @@ def test_refuses_other_maps():
         neck(maps[::-1])
     with pytest.raises(ValueError, match=r'\[4, 6\] channels, got'):
         neck(maps[:1])
+
+
+def test_init_cfg_reaches_the_modules():
+    init_cfg = dict(type='Constant', val=0.5, layer='BatchNorm2d')
+    neck = ContextNeck(4, dict(type='UShapedContext', init_cfg=init_cfg))
+    neck.init_weights()
+    norms = [m for m in neck.modules() if isinstance(m, nn.BatchNorm2d)]
+    assert len(norms) == 8
+    assert all((norm.weight == 0.5).all() for norm in norms)
