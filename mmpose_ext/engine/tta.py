@@ -24,20 +24,20 @@ def add_tta(
     """Give a config the ``tta_model`` and ``tta_pipeline`` that it lacks.
 
     The pipeline is that of the test dataset, with its ``TopdownAffine`` (or a
-    subclass of it) replaced by ``TestTimeAug`` with one per scale. The first
-    scale that keeps the input size is the frame in which
-    :class:`~mmpose_ext.models.tta.MultiScaleHeatmapTTA` merges the heatmaps.
+    subclass of it) replaced by ``TestTimeAug`` with one per scale. Above
+    scale 1 the input grows. Below it the input keeps its size, and its box
+    grows instead, as the published evaluation of GCCPM pads images that it
+    has made smaller: the person gets smaller, without a border close by.
 
     Args:
         cfg (Config): A config with a top-down model, changed in place. What
             it has of the two already stays.
-        scales (Sequence[float]): Factors of the input size, all of them
-            above zero. Defaults to ``(0.75, 1, 1.25)``.
+        scales (Sequence[float]): Factors of the person's size in the input,
+            all of them above zero. Defaults to ``(0.75, 1, 1.25)``.
         flip_test (bool): Whether to average with the flipped image at each
             scale. Defaults to ``True``.
         divisor (int): Width and height of the scaled input are rounded to
-            multiples of it, a half upwards; scale 1 is left as it is.
-            Defaults to 32.
+            multiples of it, a half upwards. Defaults to 32.
 
     Raises:
         InputError: If the model is not top-down, or a scale cannot be used.
@@ -56,7 +56,10 @@ def add_tta(
     i = _affine_index(first)
     affine, after = pipeline[i], pipeline[i + 1 :]
     sizes = scaled_sizes(affine['input_size'], scales, divisor)
-    affines = [{**affine, 'input_size': size} for size in sizes]
+    affines = [
+        _zoomed_out({**affine, 'input_size': size}, scale)
+        for size, scale in zip(sizes, scales)
+    ]
     cfg.tta_pipeline = [
         *pipeline[:i],
         dict(type='TestTimeAug', transforms=[affines, *([t] for t in after)]),
@@ -71,8 +74,8 @@ def use_tta(cfg: Config, scales: Optional[Sequence[float]] = None) -> None:
 
     Args:
         cfg (Config): A config with a top-down model, changed in place.
-        scales (Sequence[float], optional): Factors of the input size.
-            Defaults to ``None``, which is 0.75, 1 and 1.25.
+        scales (Sequence[float], optional): As in :func:`add_tta`. Defaults
+            to ``None``, which is 0.75, 1 and 1.25.
 
     Raises:
         InputError: As :func:`add_tta`; or there are scales and a
@@ -93,7 +96,7 @@ def use_tta(cfg: Config, scales: Optional[Sequence[float]] = None) -> None:
 def scaled_sizes(
     input_size: Sequence[int], scales: Sequence[float], divisor: int = 32
 ) -> List[Tuple[int, int]]:
-    """Sizes of the network input at several scales.
+    """Sizes of the network input at several scales, those of 1 at least.
 
     Args:
         input_size (Sequence[int]): The size [w, h] at scale 1, px.
@@ -104,9 +107,9 @@ def scaled_sizes(
         list[tuple[int, int]]: A size [w, h] for each scale.
 
     Raises:
-        InputError: If a scale is not a finite number above zero, if nothing
-            is left of a side at that scale, if a side is larger than OpenCV
-            can make, or if two have the same size.
+        InputError: If a scale is not a finite number above zero, if the
+            person is smaller than half the divisor at that scale, if a side
+            is larger than OpenCV can make, or if two scales are the same.
     """
     if divisor < 1:
         raise InputError(f'divisor must be at least 1, got {divisor}')
@@ -116,29 +119,46 @@ def scaled_sizes(
     smallest = math.ceil(500 * divisor / min(input_size)) / 1000
     found = {}
     for scale in scales:
-        size = (width, height)
-        if scale != 1 and math.isfinite(scale):
+        size = (0, 0)
+        if math.isfinite(scale):
             size = tuple(
-                math.floor(n * scale / divisor + 0.5) * divisor for n in size
+                math.floor(n * scale / divisor + 0.5) * divisor
+                for n in input_size
             )
-        if math.isfinite(scale) and max(size) > _LARGEST:
-            raise InputError(
-                f'scale {scale:g} makes an input of {size[0]}x{size[1]}: '
-                f'OpenCV warps images of at most {_LARGEST} px a side'
-            )
-        if not math.isfinite(scale) or min(size) < 1:
+        if min(size) < 1:
             raise InputError(
                 f'scale {scale:g} leaves nothing of the input of {width}x'
                 f'{height}: expected a number of at least {smallest:g} (sides '
                 f'are multiples of {divisor})'
             )
-        if size in found:
+        if max(size) > _LARGEST:
             raise InputError(
-                f'scales {found[size]:g} and {scale:g} both give an input of '
-                f'{size[0]}x{size[1]} (sides are multiples of {divisor})'
+                f'scale {scale:g} makes an input of {size[0]}x{size[1]}: '
+                f'OpenCV warps images of at most {_LARGEST} px a side'
             )
-        found[size] = scale
-    return list(found)
+        # The size, and how much smaller the person is in it.
+        key = (size, 1) if scale > 1 else ((width, height), scale)
+        if key in found:
+            raise InputError(
+                f'scales {found[key]:g} and {scale:g} both give an input of '
+                f'{key[0][0]}x{key[0][1]} (sides are multiples of {divisor})'
+            )
+        found[key] = scale
+    return [size for size, _ in found]
+
+
+def _zoomed_out(affine: dict, scale: float) -> dict:
+    """An affine transform that shows more around the box below scale 1."""
+    if scale >= 1:
+        return affine
+    zoom = dict(
+        type='RandomBBoxTransform',
+        shift_prob=0,
+        rotate_prob=0,
+        scale_prob=1,
+        scale_factor=(1 / scale, 1 / scale),
+    )
+    return dict(type='Compose', transforms=[zoom, affine])
 
 
 def _affine_datasets(cfg: Config) -> List[dict]:

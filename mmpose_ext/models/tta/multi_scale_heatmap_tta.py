@@ -24,13 +24,14 @@ class MultiScaleHeatmapTTA(BaseTTAModel):
     """Average a top-down model's heatmaps over scales, then decode once.
 
     `Global Context for Convolutional Pose Machines
-    <https://arxiv.org/abs/1906.04104>`_, section 5.3: the input at 0.75, 1
-    and 1.25 times its size, and the flipped image. The flip is the head's own
-    ``flip_test`` at each scale; the paper does not say whether it flips at
-    all of them or only at scale 1. The heatmaps of all scales are resampled
-    bicubically into the frame of the reference, which is the scale with the
-    codec's input size or, without one, the first; their mean is decoded by
-    the head's codec. Cells are taken to lie where the codec has them (see
+    <https://arxiv.org/abs/1906.04104>`_, section 5.3: the person at 0.75, 1
+    and 1.25 times its size in the input, and the flipped image. The flip is
+    the head's own ``flip_test`` at each scale; the paper does not say whether
+    it flips at all of them or only at scale 1. The heatmaps of all scales are
+    resampled bicubically into the frame of the reference, which is the scale
+    with the codec's input size (of several, the one with the smallest box)
+    or, without one, the first; their mean is decoded by the head's codec.
+    Cells are taken to lie where the codec has them (see
     :func:`~.cells.cells_of`), and beyond a map its edge goes on.
 
     The frame has the codec's heatmap size. For a codec with ``any_resolution
@@ -111,7 +112,11 @@ class MultiScaleHeatmapTTA(BaseTTAModel):
         scales = list(zip(*data_samples_list))
         sizes = [tuple(batch[0].metainfo['input_size']) for batch in scales]
         own = tuple(self.codec.input_size)
-        reference = scales[sizes.index(own) if own in sizes else 0]
+        candidates = [b for b, size in zip(scales, sizes) if size == own]
+        reference = min(
+            candidates or scales[:1],
+            key=lambda batch: batch[0].metainfo['input_scale'][0],
+        )
         merged = sum(self._resample(batch, reference) for batch in scales)
         merged = merged / len(scales)
 
