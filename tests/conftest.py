@@ -66,6 +66,13 @@ custom_hooks = [dict(type='RandomStateHook')]
 """
 
 
+@pytest.fixture(autouse=True)
+def mmpose_scope():
+    """Types are looked up as in MMPose, whatever a test before has left."""
+    with DefaultScope.overwrite_default_scope('mmpose'):
+        yield
+
+
 @pytest.fixture
 def run_script(monkeypatch, capsys):
     """Run a script in this process: exit status, stdout, stderr."""
