@@ -16,7 +16,7 @@ from rich.progress import Progress
 from ..engine.checks import check_file
 from ..errors import InputError
 
-_NAMES = (
+LIP_KEYPOINTS = (
     'right_ankle',
     'right_knee',
     'right_hip',
@@ -59,7 +59,7 @@ _SIGMAS = dict(
     ankle=0.089, knee=0.087, hip=0.107, wrist=0.062, elbow=0.072,
     shoulder=0.079,
 )  # fmt: skip
-_COLUMNS = 1 + 3 * len(_NAMES)
+_COLUMNS = 1 + 3 * len(LIP_KEYPOINTS)
 # From so many images on, a progress bar is shown while their sizes are read.
 _MANY = 2000
 
@@ -102,22 +102,24 @@ LIP_METAINFO = dict(
             type='lower' if _part(name) in _LOWER else 'upper',
             swap=_other_side(name),
         )
-        for i, name in enumerate(_NAMES)
+        for i, name in enumerate(LIP_KEYPOINTS)
     },
     skeleton_info={
         i: dict(link=link, id=i, color=_colour(*link))
         for i, link in enumerate(_LINKS)
     },
-    joint_weights=[_WEIGHTS.get(_part(name), 1.0) for name in _NAMES],
-    sigmas=[_SIGMAS.get(_part(name), 0.026) for name in _NAMES],
+    joint_weights=[_WEIGHTS.get(_part(name), 1.0) for name in LIP_KEYPOINTS],
+    sigmas=[_SIGMAS.get(_part(name), 0.026) for name in LIP_KEYPOINTS],
 )
 # As COCO describes a category: indices start at 1.
 LIP_CATEGORY = dict(
     id=1,
     name='person',
     supercategory='person',
-    keypoints=list(_NAMES),
-    skeleton=[[_NAMES.index(name) + 1 for name in link] for link in _LINKS],
+    keypoints=list(LIP_KEYPOINTS),
+    skeleton=[
+        [LIP_KEYPOINTS.index(name) + 1 for name in link] for link in _LINKS
+    ],
 )
 
 
@@ -174,8 +176,8 @@ def _read_joints(rows: List[Tuple[int, List[str]]], what: str) -> np.ndarray:
         line, row = wrong[0]
         raise InputError(
             f'{what}, line {line}: {len(row)} columns, expected {_COLUMNS} '
-            f'(a file name, then x, y, occluded for {len(_NAMES)} joints) or '
-            'the file name alone'
+            f'(a file name, then x, y, occluded for {len(LIP_KEYPOINTS)} '
+            'joints) or the file name alone'
         )
     nameless = [line for line, row in rows if not row[0].strip()]
     if nameless:

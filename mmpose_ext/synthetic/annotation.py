@@ -5,8 +5,9 @@ from typing import Any, Dict, List, Optional
 import cv2
 import numpy as np
 
+from ..datasets.lip_dataset import LIP_KEYPOINTS
 from .scene import KEYPOINTS, Figure, Scene
-from .skeleton import COCO_KEYPOINTS, COCO_SKELETON, LIP_KEYPOINTS
+from .skeleton import COCO_KEYPOINTS, COCO_SKELETON
 
 CATEGORY = {
     'supercategory': 'person',

@@ -6,13 +6,13 @@ from typing import List, Tuple
 import cv2
 import numpy as np
 
+from ..datasets.lip_dataset import LIP_KEYPOINTS
 from .backdrop import draw_backdrop
 from .canvas import Canvas, noise_window
 from .chance import pick
 from .person import JOINT_DEPTH, SKIN, draw_person, sample_look
 from .skeleton import (
     COCO_KEYPOINTS,
-    LIP_KEYPOINTS,
     forward_kinematics,
     sample_angles,
     sample_body,

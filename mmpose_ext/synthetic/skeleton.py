@@ -57,25 +57,6 @@ COCO_SKELETON = (
     (5, 7),
 )
 
-LIP_KEYPOINTS = (
-    'right_ankle',
-    'right_knee',
-    'right_hip',
-    'left_hip',
-    'left_knee',
-    'left_ankle',
-    'pelvis',
-    'thorax',
-    'upper_neck',
-    'head_top',
-    'right_wrist',
-    'right_elbow',
-    'right_shoulder',
-    'left_shoulder',
-    'left_elbow',
-    'left_wrist',
-)
-
 # Range of every angle in degrees; zero everywhere is a person standing
 # straight with hanging arms. Angles of limbs exist once per side.
 TRUNK_LIMITS = {

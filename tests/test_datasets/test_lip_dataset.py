@@ -12,7 +12,6 @@ from mmpose_ext.datasets import LIPDataset, lip_dataset
 from mmpose_ext.datasets.lip_dataset import read_lip
 from mmpose_ext.engine.checks import check_config
 from mmpose_ext.errors import InputError
-from mmpose_ext.synthetic.skeleton import LIP_KEYPOINTS
 
 NAN = ['nan'] * 3
 
@@ -61,7 +60,14 @@ def test_metainfo():
     meta = LIPDataset(lazy_init=True).metainfo
     assert meta['dataset_name'] == 'lip' and meta['num_keypoints'] == 16
     names = [meta['keypoint_id2name'][i] for i in range(16)]
-    assert tuple(names) == LIP_KEYPOINTS
+    order = (
+        'r_ankle r_knee r_hip l_hip l_knee l_ankle pelvis thorax upper_neck '
+        'head_top r_wrist r_elbow r_shoulder l_shoulder l_elbow l_wrist'
+    )
+    sides = dict(r='right_', l='left_')
+    for name, short in zip(names, order.split()):
+        side, _, part = short.partition('_')
+        assert name == (sides[side] + part if side in sides else short)
     pairs = {frozenset(pair) for pair in meta['flip_pairs']}
     assert pairs == {
         frozenset(pair)

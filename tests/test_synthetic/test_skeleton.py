@@ -3,10 +3,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from mmpose_ext.datasets.lip_dataset import LIP_KEYPOINTS
 from mmpose_ext.synthetic.skeleton import (
     COCO_KEYPOINTS,
     LIMITS,
-    LIP_KEYPOINTS,
     Body,
     clip_angles,
     forward_kinematics,

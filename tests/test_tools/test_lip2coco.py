@@ -10,8 +10,8 @@ from PIL import Image
 from xtcocotools.coco import COCO
 
 from mmpose_ext.datasets import LIPDataset
+from mmpose_ext.datasets.lip_dataset import LIP_KEYPOINTS
 from mmpose_ext.evaluation import LIPPCKh
-from mmpose_ext.synthetic.skeleton import LIP_KEYPOINTS
 
 SCRIPT = 'tools/converters/lip2coco.py'
 PIPELINE = [
