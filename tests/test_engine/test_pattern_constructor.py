@@ -1,25 +1,20 @@
 """Learning rates and weight decays of parameters, by patterns."""
 
+from pathlib import Path
+
 import pytest
+from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DefaultScope
 from mmpose.registry import MODELS
 from torch import nn
 
-# The official training of the global-context pose machine.
-OFFICIAL = dict(
-    constructor='PatternOptimWrapperConstructor',
-    optimizer=dict(type='Adam', lr=4e-5, weight_decay=5e-4),
-    paramwise_cfg=dict(
-        norm_decay_mult=0,
-        dwconv_decay_mult=0,
-        patterns=[
-            dict(regex=r'\.bias$', lr_mult=2, decay_mult=0),
-            # The stages' convolutions, not their norms.
-            dict(regex=r'\.refinement_stages\..*\.(conv|out)\.', lr_mult=4),
-        ],
-    ),
-)
+# The official training of the global-context pose machine, as its config has
+# it.
+OFFICIAL = Config.fromfile(
+    Path(__file__).parents[2] / 'configs/gccpm/'
+    'gccpm-6stage_ushape_mobilenet-v1_1xb32-100e_lip-256x256.py'
+).optim_wrapper
 
 
 def build(model, patterns, optimizer=None, **options):

@@ -14,7 +14,12 @@ from torch import Tensor, nn
 def _check_batch_norm(module: nn.Module, x: Tensor, cells: int) -> None:
     """Check that batch norms get more than one value to learn from."""
     n, _, h, w = x.shape
-    if module.batch_norm and module.training and n == 1 and max(h, w) <= cells:
+    if n > 1 or max(h, w) > cells:
+        return
+    # A SyncBatchNorm may get more from other processes.
+    if any(
+        isinstance(m, nn.BatchNorm2d) and m.training for m in module.modules()
+    ):
         raise ValueError(
             f'{type(module).__name__} cannot be trained on a single map of '
             f'{h}x{w} cells: expected a side of more than {cells}, or more '
@@ -70,7 +75,6 @@ class UShapedContext(BaseModule):
         init_cfg: OptMultiConfig = None,
     ):
         super().__init__(init_cfg)
-        self.batch_norm = 'BN' in norm_cfg['type']
         c = in_channels
 
         def two(first: int, mid: int, last: int, stride: int = 1):
@@ -198,7 +202,6 @@ class PyramidPoolingContext(BaseModule):
     ):
         super().__init__(init_cfg)
         _check_positive('divisors', divisors)
-        self.batch_norm = 'BN' in norm_cfg['type']
         self.divisors = tuple(divisors)
 
         def convs(i: int, o: int, kernel_size: int = 3):

@@ -3,6 +3,7 @@ import logging
 
 import pytest
 import torch
+from mmengine.hub import get_config
 from mmengine.logging import MMLogger
 from mmengine.runner import load_checkpoint
 from mmpose.models import HRNet
@@ -306,3 +307,24 @@ def test_refuses_wrong_arguments():
         PSMHRNet(make_extra(upsample=upsample))
     with pytest.raises(ValueError, match='must be 2 or 4, got 8'):
         make_ours(stem_stride=8)
+
+
+@pytest.mark.parametrize('training', [False, True])
+def test_starts_as_the_hrnet_of_mmposes_config(training):
+    """At its real width, where float32 rounds unlike: hence in float64."""
+    cfg = get_config(
+        'mmpose::body_2d_keypoint/topdown_heatmap/coco/'
+        'td-hm_hrnet-w32_8xb64-210e_coco-256x192.py'
+    ).model.backbone
+    torch.manual_seed(0)
+    cfg.init_cfg = None
+    hrnet = MODELS.build(cfg).double()
+    psm = MODELS.build(dict(cfg, type='PSMHRNet')).double()
+    psm.load_state_dict(hrnet.state_dict())
+    hrnet.train(training)
+    psm.train(training)
+    x = torch.randn(2, 3, 64, 64, dtype=torch.double)
+    with torch.no_grad():
+        (expected,), (found,) = hrnet(x), psm(x)
+    assert expected.std() > 1e-2
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)

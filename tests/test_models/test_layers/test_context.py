@@ -189,9 +189,9 @@ def test_batch_norm_cannot_be_trained_on_one_value(name, good, bad):
     with pytest.raises(ValueError, match=f'{name}.* {bad[0]}x{bad[1]} cells'):
         module(torch.rand(1, 2, *bad))
     module.eval()(torch.rand(1, 2, *bad))
-    norm = dict(type='GN', num_groups=1)
-    module = MODELS.build(dict(type=name, in_channels=2, norm_cfg=norm))
-    module.train()(torch.rand(1, 2, *bad))
+    for norm in (None, dict(type='GN', num_groups=1)):
+        module = MODELS.build(dict(type=name, in_channels=2, norm_cfg=norm))
+        module.train()(torch.rand(1, 2, *bad))
 
 
 @pytest.mark.parametrize(
