@@ -15,7 +15,13 @@ from ..engine.config import load_config
 from ..errors import InputError, did_you_mean
 
 # The transforms that make all images of one size, (w, h) in the config.
-_RESIZING = ('TopdownAffine', 'BottomupResize', 'Resize', 'mmdet.Resize')
+_RESIZING = (
+    'TopdownAffine',
+    'BottomupResize',
+    'BottomupShortSideResize',
+    'Resize',
+    'mmdet.Resize',
+)
 
 
 @dataclass

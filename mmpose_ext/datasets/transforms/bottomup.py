@@ -1,0 +1,271 @@
+"""Transforms that bring whole images to the size of a bottom-up network."""
+
+from typing import Dict, Tuple
+
+import cv2
+import numpy as np
+from mmcv.transforms import BaseTransform
+from mmcv.transforms.utils import cache_randomness
+from mmpose.registry import TRANSFORMS
+from mmpose.structures.bbox import bbox_xyxy2corner, get_warp_matrix
+
+# OpenCV addresses the pixels that it warps with 16 bits.
+_MAX_SIDE = 32766
+
+
+@TRANSFORMS.register_module()
+class BottomupShortSideResize(BaseTransform):
+    """Scale the short side of an image to a given length, for testing.
+
+    As in the testing of `Learning Local-Global Contextual Adaptation for
+    Multi-Person Pose Estimation <https://arxiv.org/abs/2109.03622>`_
+    (LOGO-CAP): both axes are scaled by short side S / short side of the
+    image. The long side is then cut to whole pixels and padded to the next
+    multiple of ``size_factor``. (The reference gives the rule as
+    ``(x + 63) // 64 * 64`` of the scaled length x, which is the same.) The
+    image's centre goes to the middle of the output.
+
+    MMPose's ``BottomupResize(resize_mode='expand')`` differs in two points:
+    it pads for the fraction of a pixel too, and its centre is (w / 2, h / 2),
+    where the one here is ``(int(w / 2 + 0.5), int(h / 2 + 0.5))``.
+
+    Required Keys:
+
+        - img (H, W, C)
+
+    Modified Keys:
+
+        - img (H', W', C)
+        - img_shape, (H', W')
+
+    Added Keys:
+
+        - input_size, (W', H')
+        - input_center (2,), x and y in pixels of the image before
+        - input_scale (2,), the width and height of the output in such pixels
+
+    Args:
+        input_size (tuple[int, int]): Width and height in pixels, the shorter
+            of which, rounded up to a multiple of ``size_factor``, is the
+            length S of the short side. The longer one says nothing.
+        size_factor (int): What both sides of the output are multiples of.
+            Defaults to 64.
+        pad_val (int): Value of all channels outside of the image. Defaults
+            to 0.
+
+    Raises:
+        ValueError: If ``input_size`` or ``size_factor`` is not positive, or
+            a side of an image has more than 32766 pixels.
+    """
+
+    def __init__(
+        self,
+        input_size: Tuple[int, int],
+        size_factor: int = 64,
+        pad_val: int = 0,
+    ):
+        super().__init__()
+        if len(input_size) != 2 or min(input_size) < 1:
+            raise ValueError(
+                f'input_size must be (w, h) of positive int, got {input_size}'
+            )
+        if size_factor < 1:
+            raise ValueError(
+                f'size_factor must be positive, got {size_factor}'
+            )
+        self.input_size = tuple(input_size)
+        self.size_factor = size_factor
+        self.pad_val = pad_val
+
+    def transform(self, results: Dict) -> dict:
+        """Resize the image.
+
+        Args:
+            results (dict): The result dict.
+
+        Returns:
+            dict: The result dict, see the class.
+        """
+        height, width = results['img'].shape[:2]
+        side, factor = min(width, height), self.size_factor
+        short = -(-min(self.input_size) // factor) * factor
+        size = tuple(
+            (short * length // side + factor - 1) // factor * factor
+            for length in (width, height)
+        )
+        centre = np.array([int(width / 2 + 0.5), int(height / 2 + 0.5)])
+        extent = np.array(size) * side / short
+        matrix = get_warp_matrix(centre, extent, 0, size)
+
+        results['img'] = _warp(results['img'], matrix, size, self.pad_val)
+        results['img_shape'] = size[::-1]
+        results['input_size'] = size
+        results['input_center'] = centre.astype(float)
+        results['input_scale'] = extent
+        return results
+
+    def __repr__(self) -> str:
+        return (
+            f'{self.__class__.__name__}(input_size={self.input_size}, '
+            f'size_factor={self.size_factor}, pad_val={self.pad_val})'
+        )
+
+
+@TRANSFORMS.register_module()
+class BottomupShortSideAffine(BaseTransform):
+    """Crop a random square in the measure of the short side, for training.
+
+    As in the training of `Learning Local-Global Contextual Adaptation for
+    Multi-Person Pose Estimation <https://arxiv.org/abs/2109.03622>`_
+    (LOGO-CAP; supplementary, section 1). All is drawn uniformly, for each
+    image:
+
+    - the crop's side: the short side of the image, times ``scale_factor``;
+    - how far its centre is from that of the image along each axis: a whole
+      number of pixels of the image, up to ``shift_factor`` times the side
+      (so the paper's 40 px are of a crop of 200);
+    - its angle.
+
+    MMPose's ``BottomupRandomAffine`` draws the shift as a part of the
+    image's width and height, whatever the crop's side, and prefers the
+    middle of all ranges unless told otherwise. Here as there, the image's
+    centre is (w / 2, h / 2), which the paper leaves open.
+
+    Required Keys:
+
+        - img (H, W, C)
+        - keypoints (N, K, 2) (optional), in pixels of ``img``
+        - bbox (N, 4) (optional), x1, y1, x2, y2 in pixels of ``img``
+        - area (N,) (optional), in square pixels of ``img``
+
+    Modified Keys:
+
+        - img (h, w, C)
+        - keypoints
+        - bbox (N, 4, 2), the corners, as a turned box is not upright
+        - area
+
+    Added Keys:
+
+        - input_size, (w, h)
+        - warp_mat (2, 3), from pixels of the image before to those after
+
+    ``img_shape`` remains that of the image before, as in MMPose:
+    ``BottomupGetHeatmapMask`` draws there what it warps with ``warp_mat``.
+
+    Args:
+        input_size (tuple[int, int]): Width and height of the network input
+            in pixels, which must be equal: ``RandomFlip`` takes them for
+            height and width.
+        scale_factor (tuple[float, float]): Range of the crop's side, as a
+            fraction of the short side. Defaults to ``(0.75, 1.5)``.
+        shift_factor (float): Largest shift of the crop's centre along either
+            axis, as a fraction of the crop's side. Defaults to 0.2.
+        rotate_factor (float): Largest angle of the crop, to either side, in
+            degrees. Defaults to 30.0.
+        pad_val (int): Value of all channels outside of the image. Defaults
+            to 0.
+
+    Raises:
+        ValueError: If an argument is out of its range, or a side of an image
+            has more than 32766 pixels.
+    """
+
+    def __init__(
+        self,
+        input_size: Tuple[int, int],
+        scale_factor: Tuple[float, float] = (0.75, 1.5),
+        shift_factor: float = 0.2,
+        rotate_factor: float = 30.0,
+        pad_val: int = 0,
+    ):
+        super().__init__()
+        if len(set(input_size)) != 1 or min(input_size) < 1:
+            raise ValueError(
+                'input_size must be (w, h) of one positive int, as RandomFlip '
+                f'takes only squares, got {input_size}'
+            )
+        if not 0 < scale_factor[0] <= scale_factor[1]:
+            raise ValueError(
+                'scale_factor must be a range of positive numbers, got '
+                f'{scale_factor}'
+            )
+        if min(shift_factor, rotate_factor) < 0:
+            raise ValueError(
+                'shift_factor and rotate_factor must not be negative, got '
+                f'{shift_factor} and {rotate_factor}'
+            )
+        self.input_size = tuple(input_size)
+        self.scale_factor = tuple(scale_factor)
+        self.shift_factor = shift_factor
+        self.rotate_factor = rotate_factor
+        self.pad_val = pad_val
+
+    @cache_randomness
+    def _sample_crop(self, short: int) -> Tuple[float, np.ndarray, float]:
+        """Draw a crop's side and shift (2,) in pixels, and its angle."""
+        side = short * np.random.uniform(*self.scale_factor)
+        limit = int(self.shift_factor * side)
+        shift = np.random.randint(-limit, limit + 1, size=2)
+        angle = np.random.uniform(-self.rotate_factor, self.rotate_factor)
+        return side, shift, angle
+
+    def transform(self, results: Dict) -> dict:
+        """Crop the image, and move its annotations with it.
+
+        Args:
+            results (dict): The result dict.
+
+        Returns:
+            dict: The result dict, see the class.
+        """
+        height, width = results['img'].shape[:2]
+        side, shift, angle = self._sample_crop(min(width, height))
+        centre = np.array([width, height]) / 2 + shift
+        matrix = get_warp_matrix(
+            centre, np.array([side, side]), angle, self.input_size
+        )
+
+        results['img'] = _warp(
+            results['img'], matrix, self.input_size, self.pad_val
+        )
+        if 'keypoints' in results:
+            results['keypoints'] = _move(results['keypoints'], matrix)
+        if 'bbox' in results:
+            corners = bbox_xyxy2corner(results['bbox'])
+            results['bbox'] = _move(corners, matrix)
+        if 'area' in results:
+            scale = self.input_size[0] / side
+            results['area'] = np.asarray(results['area']) * scale**2
+        results['input_size'] = self.input_size
+        results['warp_mat'] = matrix
+        return results
+
+    def __repr__(self) -> str:
+        return (
+            f'{self.__class__.__name__}(input_size={self.input_size}, '
+            f'scale_factor={self.scale_factor}, '
+            f'shift_factor={self.shift_factor}, '
+            f'rotate_factor={self.rotate_factor}, pad_val={self.pad_val})'
+        )
+
+
+def _warp(
+    img: np.ndarray, matrix: np.ndarray, size: Tuple[int, int], pad_val: int
+) -> np.ndarray:
+    """Sample an image of some size (w, h) bilinearly from another one."""
+    if max(img.shape[:2]) > _MAX_SIDE:
+        raise ValueError(
+            f'expected an image of up to {_MAX_SIDE} px a side, got one of '
+            f'{img.shape[1]} x {img.shape[0]}'
+        )
+    # An int alone would be the value of the first channel.
+    border = (pad_val,) * 3
+    return cv2.warpAffine(
+        img, matrix, size, flags=cv2.INTER_LINEAR, borderValue=border
+    )
+
+
+def _move(points: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """Apply a (2, 3) matrix to points (..., 2), which may be none."""
+    return (points @ matrix[:, :2].T + matrix[:, 2]).astype(points.dtype)

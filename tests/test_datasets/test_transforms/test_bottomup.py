@@ -1,0 +1,437 @@
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from mmengine.dataset import Compose
+from mmengine.structures import InstanceData
+from mmpose.datasets.transforms import BottomupRandomAffine
+from mmpose.models import BottomupPoseEstimator
+from mmpose.registry import TRANSFORMS
+from mmpose.structures import PoseDataSample
+
+from mmpose_ext.datasets.transforms import (
+    BottomupShortSideAffine,
+    BottomupShortSideResize,
+)
+
+lengths = st.integers(1, 300)
+seeds = st.integers(0, 2**31)
+
+
+def make_results(width, height, seed=0, num=2):
+    rng = np.random.default_rng(seed)
+    size = np.array([width, height])
+    low, high = np.sort(rng.uniform(0, 1, (2, num, 2)), axis=0) * size
+    return dict(
+        img=rng.integers(1, 255, (height, width, 3), dtype=np.uint8),
+        img_shape=(height, width),
+        ori_shape=(height, width),
+        keypoints=(rng.uniform(0, 1, (num, 17, 2)) * size).astype(np.float32),
+        keypoints_visible=np.ones((num, 17), np.float32),
+        bbox=np.hstack([low, high]).astype(np.float32),
+        area=rng.uniform(1, 900, num).astype(np.float32),
+    )
+
+
+def spot(width, height, xy, sigma):
+    """An image of one round spot."""
+    y, x = np.indices((height, width))
+    square = (x - xy[0]) ** 2 + (y - xy[1]) ** 2
+    return np.exp(-square / (2 * sigma**2)).astype(np.float32)
+
+
+def centre_of_mass(img):
+    y, x = np.indices(img.shape)
+    return np.array([(x * img).sum(), (y * img).sum()]) / img.sum()
+
+
+def put_back(keypoints, results):
+    """Keypoints of the network's input, in the image, by MMPose."""
+    keys = ('input_size', 'input_center', 'input_scale')
+    sample = PoseDataSample(metainfo={key: results[key] for key in keys})
+    instances = InstanceData(
+        keypoints=keypoints, keypoint_scores=np.ones(keypoints.shape[:2])
+    )
+    BottomupPoseEstimator.add_pred_to_datasample(
+        None, [instances], None, [sample]
+    )
+    return sample.pred_instances.keypoints
+
+
+# -- The resize --------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ('size', 'expected'),
+    [
+        ((640, 480), (704, 512)),  # 682.7
+        ((480, 640), (512, 704)),
+        ((500, 500), (512, 512)),
+        ((512, 576), (512, 576)),  # just a multiple
+        ((512, 577), (512, 640)),  # one more pixel
+        ((1024, 1152), (512, 576)),  # 576
+        ((1024, 1153), (512, 576)),  # 576.5: half a pixel does not count
+        ((1024, 1154), (512, 640)),  # 577
+        ((2, 3), (512, 768)),
+        ((1, 1), (512, 512)),
+    ],
+)
+def test_resize_sizes(size, expected):
+    resize = BottomupShortSideResize((512, 512))
+    results = resize(make_results(*size))
+    assert results['input_size'] == expected
+    assert results['img_shape'] == expected[::-1]
+    assert results['img'].shape == (*expected[::-1], 3)
+
+
+@pytest.mark.parametrize('short', [64, 384, 512, 640])
+def test_resize_rounds_as_the_reference_does(short):
+    """Whether the scaled length is cut to an integer before or not."""
+    resize = BottomupShortSideResize((short, short))
+    rng = np.random.default_rng(short)
+    for w, h in rng.integers(100, 700, (40, 2)):
+        size = resize(dict(img=np.zeros((h, w), np.uint8)))['input_size']
+        scale = short / min(w, h)
+        for length, found in zip((w, h), size):
+            exact = scale * length
+            assert found == int((exact + 63) // 64 * 64)
+            assert found == (int(exact) + 63) // 64 * 64
+
+
+@pytest.mark.parametrize(
+    ('input_size', 'factor', 'short'),
+    [
+        ((512, 512), 64, 512),
+        ((500, 500), 64, 512),
+        ((513, 513), 64, 576),
+        ((900, 400), 64, 448),
+        ((400, 900), 64, 448),
+        ([400, 400], 32, 416),
+        ((77, 77), 1, 77),
+    ],
+)
+def test_resize_short_side(input_size, factor, short):
+    resize = BottomupShortSideResize(input_size, factor)
+    for width, height in ((90, 61), (61, 90), (90, 90)):
+        size = resize(make_results(width, height))['input_size']
+        assert min(size) == short
+        scaled = short * 90 // min(width, height)
+        assert max(size) == -(-scaled // factor) * factor
+
+
+@given(width=lengths, height=lengths, seed=seeds)
+@settings(max_examples=50)
+def test_resize_is_one_similarity_about_the_centre(width, height, seed):
+    """By the definition, and back by MMPose's way to put poses back."""
+    limit = 40 * min(width, height)
+    width, height = min(width, limit), min(height, limit)
+    results = BottomupShortSideResize((64, 64))(make_results(width, height))
+    scale = 64 / min(width, height)
+    centre = np.array([int(width / 2 + 0.5), int(height / 2 + 0.5)])
+    rng = np.random.default_rng(seed)
+    points = rng.uniform(-1, 2, (3, 17, 2)) * (width, height)
+    moved = scale * (points - centre) + np.array(results['input_size']) / 2
+    np.testing.assert_allclose(put_back(moved, results), points, atol=1e-9)
+    middle = np.array(results['input_size'])[None, None] / 2
+    assert (put_back(middle, results) == centre).all()
+
+
+@given(width=st.integers(20, 90), height=st.integers(20, 90), seed=seeds)
+@settings(max_examples=50)
+def test_resize_moves_the_image_as_it_says(width, height, seed):
+    rng = np.random.default_rng(seed)
+    at = rng.uniform(6, np.array([width, height]) - 7)
+    results = dict(img=spot(width, height, at, 1.5))
+    after = BottomupShortSideResize((128, 128))(results)
+    found = centre_of_mass(after['img'])[None, None]
+    assert np.abs(put_back(found, after) - at).max() < 0.1
+
+
+def test_resize_pads_outside_of_the_image():
+    results = dict(img=np.full((100, 130, 3), 200, np.uint8))
+    img = BottomupShortSideResize((100, 100), pad_val=7)(results)['img']
+    assert img.shape == (128, 192, 3)
+    # 166.4 px of 192 are the image; its last rows fade out.
+    inside = (img[:-2] == 200).all((0, 2))
+    assert 164 <= inside.sum() <= 167
+    assert (img[:, :12] == 7).all() and (img[:, -12:] == 7).all()
+    black = BottomupShortSideResize((100, 100))(
+        dict(img=np.full((100, 130), 200, np.uint8))
+    )['img']
+    assert (black[:, :12] == 0).all() and (black[:, -12:] == 0).all()
+
+
+def test_resize_of_an_image_of_the_right_size_is_the_image():
+    img = make_results(192, 128)['img']
+    after = BottomupShortSideResize((128, 128))(dict(img=img))['img']
+    np.testing.assert_array_equal(after, img)
+
+
+def test_resize_of_tiny_and_long_images():
+    resize = BottomupShortSideResize((64, 64))
+    for width, height in ((1, 1), (3, 2), (1, 60), (400, 7)):
+        img = np.full((height, width, 3), 9, np.uint8)
+        results = resize(dict(img=img))
+        w, h = results['input_size']
+        assert results['img'].shape == (h, w, 3)
+        assert min(w, h) == 64 and w % 64 == h % 64 == 0
+        assert results['img'].any()
+
+
+# -- The affine --------------------------------------------------------------
+
+
+def run_affine(affine, results):
+    """Its results, and the crop that it drew."""
+    drawn = []
+    sample = affine._sample_crop
+
+    def spy(*args):
+        drawn.append(sample(*args))
+        return drawn[-1]
+
+    affine._sample_crop = spy
+    return affine(results), *drawn
+
+
+@given(
+    width=lengths,
+    height=lengths,
+    seed=seeds,
+    num=st.integers(0, 3),
+    shift=st.sampled_from([0, 0.2, 1]),
+    rotate=st.sampled_from([0, 30, 180]),
+)
+@settings(max_examples=50)
+def test_affine_is_that_of_the_crop(width, height, seed, num, shift, rotate):
+    """In closed form, and as MMPose's does with the same crop."""
+    np.random.seed(seed)
+    affine = BottomupShortSideAffine((64, 64), (0.5, 2), shift, rotate)
+    before = make_results(width, height, seed, num)
+    after, (side, offset, angle) = run_affine(affine, before.copy())
+
+    turn = np.deg2rad(-angle)
+    turn = np.array(
+        [[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]
+    )
+    centre = np.array([width / 2, height / 2]) + offset
+    scale = 64 / side
+    expected = scale * (before['keypoints'] - centre) @ turn.T + 32
+    tolerance = dict(rtol=1e-4, atol=1e-3 * max(1, scale))
+    np.testing.assert_allclose(after['keypoints'], expected, **tolerance)
+    np.testing.assert_allclose(after['area'], before['area'] * scale**2)
+    assert after['bbox'].shape == (num, 4, 2)
+    assert after['img'].shape == (64, 64, 3)
+    assert after['input_size'] == (64, 64)
+    assert after['img_shape'] == (height, width)
+
+    if num == 0:
+        return  # there MMPose's fails
+    theirs = BottomupRandomAffine((64, 64))
+    short = min(width, height)
+    theirs._get_transform_params = lambda: (
+        offset / (width, height),
+        np.array([side / short]),
+        angle,
+        np.zeros(2),
+    )
+    again = {k: np.copy(v) for k, v in before.items() if k != 'img_shape'}
+    theirs = theirs(dict(again, img_shape=before['img_shape']))
+    assert theirs.keys() == after.keys()
+    np.testing.assert_array_equal(after['img'], theirs['img'])
+    for key in ('keypoints', 'bbox', 'area', 'warp_mat'):
+        assert after[key].dtype == theirs[key].dtype
+        np.testing.assert_allclose(after[key], theirs[key], **tolerance)
+
+
+@given(width=st.integers(60, 120), height=st.integers(60, 120), seed=seeds)
+@settings(max_examples=50)
+def test_affine_moves_keypoints_with_the_image(width, height, seed):
+    np.random.seed(seed)
+    at = np.random.uniform(0.3, 0.7, 2) * (width, height)
+    img = spot(width, height, at, 2.5)
+    results = dict(img=img, keypoints=at[None, None], area=np.array([4.0]))
+    after = BottomupShortSideAffine((96, 96))(results)
+    keypoint = after['keypoints'][0, 0]
+    if (np.abs(keypoint - 47.5) < 32).all():
+        found = centre_of_mass(after['img'])
+        assert np.abs(found - keypoint).max() < 0.3
+        # The mass of the spot grows as areas do.
+        growth = after['img'].sum() / img.sum()
+        assert abs(growth / (after['area'][0] / 4) - 1) < 0.03
+
+
+def test_affine_draws_uniformly():
+    np.random.seed(0)
+    affine = BottomupShortSideAffine((64, 64))
+    drawn = [affine._sample_crop(400) for _ in range(6000)]
+    side, shift, angle = map(np.array, zip(*drawn))
+    limit = np.floor(0.2 * side)
+    assert (np.abs(shift) <= limit[:, None]).all()
+    assert np.issubdtype(shift.dtype, np.integer)
+    for values, low, high in (
+        (side, 300, 600),
+        (angle, -30, 30),
+        (shift[:, 0] / (limit + 0.5), -1, 1),
+        (shift[:, 1] / (limit + 0.5), -1, 1),
+    ):
+        assert low <= values.min() and values.max() <= high
+        counts, _ = np.histogram(values, 6, (low, high))
+        assert (np.abs(counts - 1000) < 150).all()
+    together = np.corrcoef([side, angle, *(shift / limit[:, None]).T])
+    assert np.abs(together - np.eye(4)).max() < 0.05
+
+
+def test_affine_shift_reaches_both_ends():
+    np.random.seed(0)
+    affine = BottomupShortSideAffine((64, 64), (1, 1), shift_factor=0.2)
+    shifts = np.array([affine._sample_crop(14)[1] for _ in range(200)])
+    assert set(shifts[:, 0]) == set(shifts[:, 1]) == {-2, -1, 0, 1, 2}
+    # Where 0.2 of the side is less than a pixel, the centre stays.
+    assert (affine._sample_crop(4)[1] == 0).all()
+
+
+def test_affine_without_annotations_and_of_tiny_images():
+    np.random.seed(0)
+    affine = BottomupShortSideAffine((64, 64), pad_val=3)
+    for shape in ((2, 3, 3), (1, 1), (500, 2, 3)):
+        results = affine(dict(img=np.full(shape, 3, np.uint8)))
+        assert results['img'].shape == (64, 64, *shape[2:])
+        assert (results['img'] == 3).all()
+        assert results.keys() == {'img', 'input_size', 'warp_mat'}
+
+
+def test_affine_repeats_with_a_seed_and_leaves_its_input():
+    affine = BottomupShortSideAffine((64, 64))
+
+    def run(seed):
+        results = make_results(50, 70)
+        before = {key: np.copy(value) for key, value in results.items()}
+        np.random.seed(seed)
+        after = affine(results.copy())
+        for key, value in before.items():
+            np.testing.assert_array_equal(results[key], value)
+        return after['img'].tobytes(), after['keypoints'].tobytes()
+
+    assert [run(seed) for seed in range(5)] == [run(s) for s in range(5)]
+    assert len({run(seed) for seed in range(5)}) == 5
+
+
+@pytest.mark.parametrize('flip', [0.0, 1.0])
+@pytest.mark.parametrize('seed', range(4))
+def test_in_a_training_pipeline(flip, seed):
+    """What is masked out, and where the joints are, shows in the image."""
+    codec = dict(
+        type='SPR',
+        input_size=(128, 128),
+        heatmap_size=(32, 32),
+        sigma=(4, 2),
+        generate_keypoint_heatmaps=True,
+        minimal_diagonal_length=1,
+    )
+    pipeline = Compose(
+        [
+            dict(type='BottomupShortSideAffine', input_size=(128, 128)),
+            dict(type='RandomFlip', prob=flip, direction='horizontal'),
+            dict(type='GenerateTarget', encoder=codec),
+            dict(type='BottomupGetHeatmapMask'),
+        ]
+    )
+    np.random.seed(seed)
+    results = make_results(160, 100, num=1)
+    # A person in the left half of the image, a crowd in the right one.
+    results['keypoints'] *= np.float32(0.3)
+    results['keypoints'] += np.array([20, 30], np.float32)
+    at = results['keypoints'][0, 5]
+    img = np.zeros((100, 160, 3), np.float32)
+    img[..., 0] = spot(160, 100, at, 3)
+    img[..., 1] = 1
+    img[40:, 90:, 1] = 0
+    polygon = [90, 40, 160, 40, 160, 100, 90, 100]
+    results.update(
+        img=img,
+        invalid_segs=[[polygon]],
+        flip_indices=[1, 0, *range(2, 17)],
+        dataset_keypoint_weights=np.ones(17),
+    )
+    after = pipeline(results)
+    assert after['flip'] == bool(flip)
+    # MMPose masks the padding, too.
+    mask = cv2.resize(after['img'][..., 1], (32, 32)) > 0.5
+    assert after['heatmap_mask'].shape == (32, 32)
+    assert 0.1 < mask.mean() < 0.95
+    assert (after['heatmap_mask'] != mask).mean() < 0.02
+    found = centre_of_mass(after['img'][..., 0])
+    if (np.abs(found - 63.5) < 48).all():
+        assert np.abs(found - after['keypoints'][0, 5]).max() < 1
+        peak = after['heatmaps'][5].argmax()
+        assert np.abs(np.divmod(peak, 32)[::-1] - found / 4).max() <= 1.1
+
+
+# -- Both --------------------------------------------------------------------
+
+
+def test_are_registered_and_tell_their_arguments():
+    resize = TRANSFORMS.build(
+        dict(type='BottomupShortSideResize', input_size=[384, 384])
+    )
+    assert repr(resize) == (
+        'BottomupShortSideResize(input_size=(384, 384), size_factor=64, '
+        'pad_val=0)'
+    )
+    affine = TRANSFORMS.build(
+        dict(type='BottomupShortSideAffine', input_size=[512, 512])
+    )
+    assert repr(affine) == (
+        'BottomupShortSideAffine(input_size=(512, 512), '
+        'scale_factor=(0.75, 1.5), shift_factor=0.2, rotate_factor=30.0, '
+        'pad_val=0)'
+    )
+
+
+@pytest.mark.parametrize(
+    ('cls', 'kwargs', 'message'),
+    [
+        (BottomupShortSideResize, dict(input_size=(0, 9)), r'got \(0, 9\)'),
+        (BottomupShortSideResize, dict(input_size=(9,)), r'got \(9,\)'),
+        (
+            BottomupShortSideResize,
+            dict(input_size=(9, 9), size_factor=0),
+            'size_factor must be positive, got 0',
+        ),
+        (
+            BottomupShortSideAffine,
+            dict(input_size=(512, 384)),
+            r'takes only squares, got \(512, 384\)',
+        ),
+        (BottomupShortSideAffine, dict(input_size=(0, 0)), r'got \(0, 0\)'),
+        (
+            BottomupShortSideAffine,
+            dict(input_size=(64, 64), scale_factor=(1.5, 0.75)),
+            r'scale_factor .* got \(1\.5, 0\.75\)',
+        ),
+        (
+            BottomupShortSideAffine,
+            dict(input_size=(64, 64), scale_factor=(0, 1)),
+            r'got \(0, 1\)',
+        ),
+        (
+            BottomupShortSideAffine,
+            dict(input_size=(64, 64), shift_factor=-0.2),
+            r'got -0\.2 and 30\.0',
+        ),
+    ],
+)
+def test_refuse_wrong_arguments(cls, kwargs, message):
+    with pytest.raises(ValueError, match=message):
+        cls(**kwargs)
+
+
+@pytest.mark.parametrize(
+    'cls', [BottomupShortSideAffine, BottomupShortSideResize]
+)
+def test_refuse_images_beyond_opencv(cls):
+    img = np.zeros((32767, 1), np.uint8)
+    with pytest.raises(ValueError, match=r'up to 32766 px .* 1 x 32767'):
+        cls((64, 64))(dict(img=img))

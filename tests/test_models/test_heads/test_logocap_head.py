@@ -1,0 +1,680 @@
+"""LOGO-CAP's head against its rules, one number after the other."""
+
+from math import exp, floor
+
+import numpy as np
+import pytest
+import torch
+from mmengine.structures import InstanceData, PixelData
+from mmpose.registry import MODELS
+from mmpose.structures import PoseDataSample
+from torch.nn import functional as F
+from torch.testing import assert_close
+
+from mmpose_ext.models.heads import LOGOCAPHead
+
+SIGMAS = (0.025, 0.05, 0.04)
+FLIP_INDICES = [1, 0, 2]
+WIDTH, HEIGHT, STRIDE, RADIUS, SIGMA, TARGET = 40, 32, 4, 7, 3.0, 2.0
+STEPS = range(-RADIUS, RADIUS + 1)
+
+
+def make_head(**kwargs):
+    torch.manual_seed(0)
+    args = dict(
+        in_channels=5,
+        num_keypoints=3,
+        heatmap_channels=4,
+        offset_channels=6,
+        embedding_channels=2,
+        refinement_channels=(4, 6, 5),
+        num_affines=3,
+        window_radius=RADIUS,
+        window_sigma=SIGMA,
+        target_sigma=TARGET,
+        decoder=dict(
+            type='CenterOffset',
+            input_size=(WIDTH, HEIGHT),
+            heatmap_size=(WIDTH // 4, HEIGHT // 4),
+            decode_max_instances=4,
+        ),
+        expansion=dict(type='KeypointExpansion', sigmas=SIGMAS, ksize=5),
+    )
+    head = LOGOCAPHead(**{**args, **kwargs}).double()
+    # The statistics of its norms, and a bias that does not vanish.
+    for module in head.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_mean.normal_(std=0.1)
+            module.running_var.uniform_(0.5, 2)
+    head.refinement[-1].bias.data.fill_(0.5)
+    return head
+
+
+def make_maps(batch=2, seed=0):
+    """Heatmaps, offsets and an embedding as the branches may answer."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def noise(channels):
+        return torch.randn(
+            batch,
+            channels,
+            HEIGHT // 4,
+            WIDTH // 4,
+            dtype=torch.double,
+            generator=generator,
+        )
+
+    heatmaps = 0.3 * noise(4) + 0.2
+    # No centre in the outermost cells, where the interpolation makes ties.
+    center = torch.full_like(heatmaps[:, 3], -0.5)
+    center[:, 1:-1, 1:-1] = heatmaps[:, 3, 1:-1, 1:-1]
+    heatmaps[:, 3] = center
+    return heatmaps, noise(6), noise(2)
+
+
+def make_feats(batch=2):
+    shape = batch, 5, HEIGHT // 4, WIDTH // 4
+    return (torch.randn(shape, dtype=torch.double),)
+
+
+def make_samples(batch=2, **meta):
+    meta = {
+        'flip_indices': FLIP_INDICES,
+        'input_size': (WIDTH, HEIGHT),
+        **meta,
+    }
+    return [PoseDataSample(metainfo=meta) for _ in range(batch)]
+
+
+def say(head, maps):
+    head.forward = lambda feats: maps
+    return head
+
+
+# -- The reference -----------------------------------------------------------
+
+
+def sample(plane, x, y):
+    """A value of a map, by the border rule."""
+    height, width = plane.shape
+
+    def terms(p, size):
+        p0 = min(max(floor(p), 0), size - 1)
+        p1 = min(max(p0 + 1, 0), size - 1)
+        return (p0, min(max(p1 - p, 0), 1)), (p1, min(max(p - p0, 0), 1))
+
+    return sum(
+        a * b * plane[row, column].item()
+        for row, a in terms(y, height)
+        for column, b in terms(x, width)
+    )
+
+
+def enlarge(maps):
+    return F.interpolate(
+        maps[None],
+        scale_factor=4.0,
+        mode='bilinear',
+        align_corners=False,
+    )[0]
+
+
+def find_centers(center):
+    """(score, x, y) of an enlarged map's peaks, by falling score."""
+    height, width = center.shape
+    found = []
+    for y in range(height):
+        for x in range(width):
+            around = center[max(y - 1, 0) : y + 2, max(x - 1, 0) : x + 2]
+            if center[y, x] == around.clamp(min=0).max():
+                found.append((center[y, x].item(), x, y))
+    return sorted(found, reverse=True)
+
+
+def read_pose(offsets, x, y):
+    row, column = floor(y / STRIDE), floor(x / STRIDE)
+    return [
+        (
+            x - STRIDE * offsets[2 * k, row, column].item(),
+            y - STRIDE * offsets[2 * k + 1, row, column].item(),
+        )
+        for k in range(3)
+    ]
+
+
+def spacing(k):
+    return SIGMAS[k] / min(SIGMAS)
+
+
+def refine(state, codes, training=False):
+    """The refinement, by torch's functions alone."""
+
+    def norm(x, name, affine=True):
+        scale, shift = (
+            (state[f'{name}.weight'], state[f'{name}.bias'])
+            if affine
+            else (None, None)
+        )
+        return F.batch_norm(
+            x,
+            state[f'{name}.running_mean'].clone(),
+            state[f'{name}.running_var'].clone(),
+            scale,
+            shift,
+            training,
+            eps=1e-5,
+        )
+
+    x = F.conv2d(codes, state['0.weight'], padding=1)
+    x = norm(x, '1').relu()
+    x = F.conv2d(x, state['3.weight'], padding=1)
+    n, channels = x.shape[:2]
+    flat = x.reshape(n, channels, -1)
+    q = flat.mean(-1) / (flat.var(-1, unbiased=True) + 1e-3).sqrt()
+    mix = F.relu6(q @ state['4.mixing.weight'][..., 0, 0].T + 3) / 6
+    x = norm(x, '4.norm', affine=False)
+    x = x * (mix @ state['4.gamma'])[..., None, None]
+    x = (x + (mix @ state['4.beta'])[..., None, None]).relu()
+    x = F.conv2d(x, state['6.weight'], padding=1)
+    x = norm(x, '7').relu()
+    return F.conv2d(x, state['9.weight'], state['9.bias'])
+
+
+def take_codes(embedding, pose):
+    codes = torch.empty(6, 5, 5, dtype=torch.double)
+    for k, (x, y) in enumerate(pose):
+        for e in range(2):
+            for row in range(5):
+                for column in range(5):
+                    codes[2 * k + e, row, column] = sample(
+                        embedding[e],
+                        (x + (column - 2) * spacing(k)) / 4,
+                        (y + (row - 2) * spacing(k)) / 4,
+                    )
+    return codes
+
+
+def take_window(plane, x, y):
+    return torch.tensor(
+        [
+            [
+                sample(plane, x + dx, y + dy)
+                * exp(-(dx**2 + dy**2) / (2 * SIGMA**2))
+                for dx in STEPS
+            ]
+            for dy in STEPS
+        ],
+        dtype=torch.double,
+    )
+
+
+def convolve(window, kernel):
+    """What is in the window moves by what the kernel (5 x 5) says."""
+    side = len(window)
+    out = torch.zeros_like(window)
+    for y in range(side):
+        for x in range(side):
+            for dy in range(-2, 3):
+                for dx in range(-2, 3):
+                    if 0 <= y - dy < side and 0 <= x - dx < side:
+                        weight = kernel[dy + 2, dx + 2] / 25
+                        out[y, x] += weight * window[y - dy, x - dx]
+    return out
+
+
+def predict_image(head, heatmaps, offsets, embedding):
+    """Poses and scores of one image, in the order of the centres."""
+    state = head.refinement.state_dict()
+    large = enlarge(heatmaps)
+    centers = find_centers(large[-1])[:4]
+    poses, scores = [], []
+    for i, (center, *place) in enumerate(centers):
+        if i and center < 0.01:
+            continue
+        pose = read_pose(offsets, *place)
+        local = refine(state, take_codes(embedding, pose)[None])[0]
+        local = local.clamp(0, 1)
+        moved, values = [], []
+        for k, (x, y) in enumerate(pose):
+            if head.adaptation == 'full':
+                out = convolve(take_window(large[k], x, y), local[k])
+                order = out.flatten().argsort(descending=True)[:2].tolist()
+                first, second = (out.flatten()[j].item() for j in order)
+                (y1, x1), (y2, x2) = (divmod(j, len(STEPS)) for j in order)
+                x += 0.75 * x1 + 0.25 * x2 - RADIUS
+                y += 0.75 * y1 + 0.25 * y2 - RADIUS
+                value = 0.75 * first + 0.25 * second
+            else:
+                if head.adaptation == 'partial':
+                    row, column = divmod(local[k].argmax().item(), 5)
+                    x += (column - 2) * spacing(k)
+                    y += (row - 2) * spacing(k)
+                value = sample(large[k], x, y)
+            moved.append((x, y))
+            values.append(value * center)
+        if np.mean(values) > 0:
+            poses.append(moved)
+            scores.append(values)
+    return np.array(poses).reshape(-1, 3, 2), np.array(scores).reshape(-1, 3)
+
+
+# -- Prediction --------------------------------------------------------------
+
+
+@pytest.mark.parametrize('adaptation', ['full', 'partial', 'none'])
+def test_decode_equals_the_rules(adaptation):
+    head = make_head(adaptation=adaptation).eval()
+    maps = make_maps()
+    with torch.no_grad():
+        results = head.decode(maps)
+        expected = [predict_image(head, *image) for image in zip(*maps)]
+    assert min(len(poses) for poses, _ in expected) >= 2
+    for result, (poses, scores) in zip(results, expected):
+        np.testing.assert_allclose(result.keypoints, poses, atol=1e-9)
+        np.testing.assert_allclose(result.keypoint_scores, scores, atol=1e-9)
+        np.testing.assert_allclose(result.bbox_scores, scores.mean(axis=1))
+        np.testing.assert_allclose(result.bboxes[:, :2], poses.min(axis=1))
+        np.testing.assert_allclose(result.bboxes[:, 2:], poses.max(axis=1))
+
+
+def test_a_batch_is_its_images():
+    head = make_head().eval()
+    maps = make_maps(batch=8)
+    with torch.no_grad():
+        together = head.decode(maps)
+        alone = [
+            head.decode(tuple(m[i : i + 1] for m in maps))[0] for i in range(8)
+        ]
+    for a, b in zip(together, alone):
+        np.testing.assert_allclose(a.keypoints, b.keypoints, atol=1e-9)
+        np.testing.assert_allclose(
+            a.keypoint_scores, b.keypoint_scores, atol=1e-9
+        )
+
+
+def test_forward_is_the_branches():
+    head = make_head().eval()
+    feats = make_feats()
+    state = head.state_dict()
+
+    def branch(name):
+        x = F.conv2d(feats[-1], state[f'{name}.0.weight'])
+        x = F.batch_norm(
+            x,
+            *(
+                state[f'{name}.1.{key}']
+                for key in ('running_mean', 'running_var', 'weight', 'bias')
+            ),
+        ).relu()
+        if f'{name}.3.weight' in state:
+            x = F.conv2d(x, state[f'{name}.3.weight'], state[f'{name}.3.bias'])
+        return x
+
+    other = torch.zeros(2, 5, 1, 1, dtype=torch.double)
+    heatmaps, offsets, embedding = head.forward((other, *feats))
+    assert_close(heatmaps, branch('heatmap_branch'))
+    assert_close(offsets, branch('offset_branch'))
+    assert_close(embedding, branch('embedding_branch'))
+
+
+def test_flip_test_averages_heatmaps_and_offsets_only():
+    head = make_head().eval()
+    feats, mirrored = make_feats(), make_feats()
+    with torch.no_grad():
+        heatmaps, offsets, embedding = head.forward(feats)
+        other_heatmaps, other_offsets, _ = head.forward(mirrored)
+        for i, j in enumerate([1, 0, 2, 3]):
+            heatmaps[:, i] += other_heatmaps[:, j].flip(-1)
+        for i, j in enumerate(FLIP_INDICES):
+            offsets[:, 2 * i] -= other_offsets[:, 2 * j].flip(-1)
+            offsets[:, 2 * i + 1] += other_offsets[:, 2 * j + 1].flip(-1)
+        expected = head.decode((heatmaps / 2, offsets / 2, embedding))
+        cfg = dict(flip_test=True, output_heatmaps=True)
+        results, fields = head.predict([feats, mirrored], make_samples(), cfg)
+    for a, b, field, h, o in zip(results, expected, fields, heatmaps, offsets):
+        assert_close(field.heatmaps, h / 2)
+        assert_close(field.offsets, o / 2)
+        np.testing.assert_allclose(a.keypoints, b.keypoints)
+
+
+def test_no_centre_is_an_empty_result():
+    heatmaps, *others = make_maps()
+    heatmaps[:, -1] = -1
+    head = say(make_head().eval(), (heatmaps, *others))
+    results = head.predict(None, make_samples(), dict(nms_dist_thr=0.05))
+    for result in results:
+        assert result.keypoints.shape == (0, 3, 2)
+        assert result.keypoint_scores.shape == (0, 3)
+        assert result.bboxes.shape == (0, 4)
+
+
+def test_a_low_centre_alone_is_kept():
+    heatmaps, *others = make_maps(batch=1)
+    heatmaps[:, :-1] = 0.5
+    heatmaps[:, -1] = 0
+    heatmaps[0, -1, 4, 5] = 0.001
+    head = make_head(adaptation='none').eval()
+    (result,) = head.decode((heatmaps, *others))
+    assert len(result) == 1
+    assert 0 < result.bbox_scores[0] < 0.001
+
+
+@pytest.mark.parametrize(
+    'cfg, kept',
+    [
+        (dict(), 3),
+        (dict(nms_dist_thr=0.05), 2),
+        (dict(nms_dist_thr=0.05, max_num_people=1), 1),
+        (dict(nms_oks_thr=0.9), 2),
+    ],
+)
+def test_nms(cfg, kept):
+    head = make_head(adaptation='none').eval()
+    poses = np.array([[0, 0], [40, 0], [0, 30]]) + np.array(
+        [[[0, 0]], [[100, 0]], [[0.1, 0.1]]]
+    )
+    head.decode = lambda maps: [
+        InstanceData(
+            keypoints=poses,
+            keypoint_scores=np.array([[3.0] * 3, [1.0] * 3, [2.0] * 3]),
+            bboxes=np.concatenate([poses.min(1), poses.max(1)], axis=1),
+            bbox_scores=np.array([3.0, 1, 2]),
+        )
+    ]
+    (result,) = head.predict(make_feats(1), make_samples(1), cfg)
+    assert result.bbox_scores.tolist() == [3.0, 1, 2][:kept]
+
+
+def test_half_precision_of_the_network_keeps_places():
+    """A centre's and a keypoint's pixel do not depend on autocast."""
+    head = make_head().float().eval()
+    maps = tuple(m.float() for m in make_maps())
+    with torch.no_grad():
+        exact = head.decode(maps)
+        with torch.autocast('cpu', torch.bfloat16):
+            rough = head.decode(tuple(m.bfloat16().float() for m in maps))
+    assert rough[0].keypoints.dtype == np.float32
+    assert [len(r) for r in rough] == [len(r) for r in exact]
+
+
+# -- Losses ------------------------------------------------------------------
+
+
+def make_targets(batch=2):
+    generator = np.random.default_rng(0)
+    head = make_head()
+    samples = make_samples(batch)
+    for i, one in enumerate(samples):
+        n = [2, 1, 0][i % 3]
+        keypoints = generator.uniform(5, 28, (n, 3, 2))
+        visible = np.ones((n, 3))
+        visible[:1, 2] = 0
+        encoded = head.decoder.encode(
+            keypoints, visible, area=np.full(n, 1500.0)
+        )
+        one.gt_fields = PixelData(
+            **{
+                key: torch.tensor(encoded[key]).double()
+                for key in head.decoder.field_mapping_table
+                if key in encoded
+            },
+            heatmap_mask=torch.rand(1, HEIGHT // 4, WIDTH // 4) > 0.2,
+        )
+        one.gt_instance_labels = InstanceData(
+            **{
+                name: torch.tensor(encoded[key]).double()
+                for key, name in head.decoder.label_mapping_table.items()
+            }
+        )
+    return samples
+
+
+def oks(k, x, y, person):
+    keypoints, visible, area = person
+    dx, dy = x - keypoints[k][0], y - keypoints[k][1]
+    scale = max(2 * (2 * SIGMAS[k]) ** 2 * area, 1e-6)
+    return exp(-(dx**2 + dy**2) / scale) * (visible[k] > 0)
+
+
+def match(pose, persons):
+    """OKS maps with the person that fits best, and that person."""
+    best = None
+    for person in persons:
+        maps = np.array(
+            [
+                [
+                    [
+                        oks(
+                            k,
+                            x + (column - 2) * spacing(k),
+                            y + (row - 2) * spacing(k),
+                            person,
+                        )
+                        for column in range(5)
+                    ]
+                    for row in range(5)
+                ]
+                for k, (x, y) in enumerate(pose)
+            ]
+        )
+        labelled = sum(v > 0 for v in person[1])
+        score = maps.max(axis=(1, 2)).sum() / labelled
+        if best is None or score > best[0]:
+            best = score, maps, maps.sum(axis=0).max() / labelled, person
+    return best[1:]
+
+
+def reference_losses(head, maps, samples):
+    heatmaps, offsets, embedding = maps
+    total = count = 0
+    for i, one in enumerate(samples):
+        field = one.gt_fields
+        error = (heatmaps[i] - field.heatmaps) ** 2
+        total += (error * field.heatmap_weights * field.heatmap_mask).sum()
+        count += error.numel()
+    losses = dict(loss_heatmap=total / count)
+
+    total = count = 0
+    for i, one in enumerate(samples):
+        error = (offsets[i] - one.gt_fields.offsets).abs()
+        error = torch.where(error < 1 / 9, error**2 * 9 / 2, error - 1 / 18)
+        weights = one.gt_fields.offset_weights
+        total += (error * weights).sum()
+        count += (weights > 0).sum()
+    losses['loss_offset'] = 0.01 * total / max(count, 1)
+
+    kept = []
+    for i, one in enumerate(samples):
+        labels = one.gt_instance_labels
+        persons = [
+            person
+            for person in zip(
+                labels.keypoint_labels.tolist(),
+                labels.keypoint_weights.tolist(),
+                labels.areas.tolist(),
+            )
+            if max(person[1]) > 0
+        ]
+        large = enlarge(heatmaps[i].detach())
+        centers = find_centers(large[-1])[:4]
+        matched = []
+        for _, *place in centers:
+            pose = read_pose(offsets[i].detach(), *place)
+            if persons:
+                matched.append((i, pose, *match(pose, persons)))
+            else:
+                matched.append((i, pose, np.zeros((3, 5, 5)), 0, None))
+        good = [m for m in matched if m[3] >= head.match_thr]
+        kept += good or matched[:1]
+
+    codes = torch.stack([take_codes(embedding[m[0]], m[1]) for m in kept])
+    local = refine(head.refinement.state_dict(), codes, training=True)
+    total, windows = 0, []
+    for one, kernel in zip(kept, local):
+        i, pose, target, score, person = one
+        gain = target.max(axis=(1, 2)) - target[:, 2, 2]
+        gain = gain * (score >= head.match_thr)
+        error = (kernel.detach().numpy() - target) ** 2
+        total += (gain[:, None, None] * error).mean()
+        large = enlarge(heatmaps[i])
+        for k, (x, y) in enumerate(pose):
+            out = convolve(take_window(large[k], x, y), kernel[k])
+            for r, dy in enumerate(STEPS):
+                for c, dx in enumerate(STEPS):
+                    wanted = 0
+                    if person is not None:
+                        gx, gy = person[0][k]
+                        wanted = exp(
+                            -((x + dx - gx) ** 2 + (y + dy - gy) ** 2)
+                            / (2 * TARGET**2)
+                        )
+                    error = (out[r, c].item() - wanted) ** 2
+                    windows.append(gain[k] * error)
+    number = sum(m[3] >= head.match_thr for m in kept)
+    losses['loss_oks'] = 0.01 * total / max(number, 1)
+    losses['loss_window'] = np.mean(windows)
+    return losses, number
+
+
+@pytest.mark.parametrize('match_thr', [0.5, 0.05])
+def test_losses_equal_the_rules(match_thr):
+    head = make_head(match_thr=match_thr)
+    samples = make_targets(batch=3)
+    heatmaps, offsets, embedding = make_maps(batch=3)
+    # One image whose centre points at its person.
+    target = samples[0].gt_fields
+    heatmaps[0] = target.heatmaps
+    offsets[0] = target.offsets + 0.1 * offsets[0]
+    maps = heatmaps, offsets, embedding
+    expected, number = reference_losses(head, maps, samples)
+    assert number >= 1
+    losses = say(head, maps).loss(None, samples)
+    assert set(losses) == set(expected)
+    for name, loss in losses.items():
+        assert loss.item() == pytest.approx(float(expected[name]), rel=1e-9)
+        assert loss.item() > 0
+
+
+@pytest.mark.parametrize(
+    'adaptation, names',
+    [
+        ('none', {'loss_heatmap', 'loss_offset'}),
+        ('partial', {'loss_heatmap', 'loss_offset', 'loss_oks'}),
+        (
+            'full',
+            {'loss_heatmap', 'loss_offset', 'loss_oks', 'loss_window'},
+        ),
+    ],
+)
+def test_every_trained_parameter_gets_a_gradient(adaptation, names):
+    """Also where nobody is to be found, for the sake of other processes."""
+    head = make_head(adaptation=adaptation)
+    samples = make_targets(batch=3)[2:]
+    losses = head.loss(make_feats(1), samples)
+    assert set(losses) == names
+    sum(losses.values()).backward()
+    for name, parameter in head.named_parameters():
+        assert (parameter.grad is not None) == parameter.requires_grad, name
+    frozen = {
+        name.split('.')[0]
+        for name, parameter in head.named_parameters()
+        if not parameter.requires_grad
+    }
+    expected = {'embedding_branch', 'refinement'}
+    assert frozen == (expected if adaptation == 'none' else set())
+
+
+def test_window_loss_reaches_heatmaps_embedding_and_refinement_only():
+    head = make_head(match_thr=0.05)
+    samples = make_targets(batch=1)
+    heatmaps, offsets, embedding = make_maps(batch=1)
+    heatmaps[0] = samples[0].gt_fields.heatmaps
+    offsets[0] = samples[0].gt_fields.offsets + 0.2
+    maps = [m.requires_grad_() for m in (heatmaps, offsets, embedding)]
+    loss = say(head, maps).loss(None, samples)['loss_window']
+    loss.backward()
+    assert maps[0].grad[:, :-1].abs().max() > 0
+    assert maps[0].grad[:, -1].abs().max() == 0  # the centres
+    assert maps[1].grad is None
+    assert maps[2].grad.abs().max() > 0
+    assert all(p.grad.abs().max() > 0 for p in head.refinement.parameters())
+
+
+def test_loss_gradients():
+    """In every map, through windows, codes, refinement and convolution."""
+    head = make_head(match_thr=0.05).eval()
+    samples = make_targets(batch=1)
+    target = samples[0].gt_fields
+    heatmaps, offsets, embedding = make_maps(batch=1)
+    # Away from equal peaks, where the centres would change.
+    heatmaps = (target.heatmaps + 0.01 * heatmaps).requires_grad_()
+    offsets = target.offsets + 0.3
+    embedding.requires_grad_()
+
+    def loss(heatmaps, embedding):
+        maps = heatmaps, offsets[None], embedding
+        losses = say(head, maps).loss(None, samples)
+        return losses['loss_oks'], losses['loss_window']
+
+    assert torch.autograd.gradcheck(
+        loss, (heatmaps, embedding), fast_mode=True
+    )
+
+
+# -- Bad input ---------------------------------------------------------------
+
+
+def test_wrong_arguments():
+    with pytest.raises(ValueError, match='adaptation must be one of'):
+        make_head(adaptation='half')
+    with pytest.raises(ValueError, match='window_radius must be positive'):
+        make_head(window_radius=0)
+    with pytest.raises(ValueError, match='three numbers'):
+        make_head(refinement_channels=(4, 5))
+    with pytest.raises(ValueError, match='sigmas of 3 keypoints, the head 14'):
+        make_head(num_keypoints=14)
+
+
+def test_wrong_test_cfg():
+    head = make_head().eval()
+    with pytest.raises(ValueError, match='one scale'):
+        head.predict(make_feats(), make_samples(), dict(multiscale_test=True))
+    with pytest.raises(ValueError, match='nms_dist_thr and nms_oks_thr'):
+        head.predict(
+            make_feats(),
+            make_samples(),
+            dict(nms_dist_thr=0.05, nms_oks_thr=0.9),
+        )
+    samples = [*make_samples(1), *make_samples(1, input_size=(64, 32))]
+    with pytest.raises(ValueError, match=r'\(40, 32\), \(64, 32\)'):
+        head.predict(
+            [make_feats(), make_feats()], samples, dict(flip_test=True)
+        )
+
+
+def test_nan_is_named():
+    heatmaps, *others = make_maps()
+    heatmaps[1, 2, 3, 4] = torch.nan
+    with pytest.raises(ValueError, match='NaN'):
+        make_head().decode((heatmaps, *others))
+
+
+def test_fourteen_keypoints():
+    """Nothing is made for COCO's 17."""
+    head = MODELS.build(
+        dict(
+            type='LOGOCAPHead',
+            in_channels=8,
+            num_keypoints=14,
+            refinement_channels=(8, 8, 8),
+            expansion=dict(type='KeypointExpansion', sigmas=[0.05] * 14),
+            decoder=dict(
+                type='CenterOffset',
+                input_size=(64, 64),
+                heatmap_size=(16, 16),
+            ),
+        )
+    ).eval()
+    with torch.no_grad():
+        (poses,) = head.predict((torch.randn(1, 8, 16, 16),), make_samples(1))
+    assert poses.keypoints.shape[1:] == (14, 2)

@@ -1,0 +1,146 @@
+from math import floor
+
+import pytest
+import torch
+from torch.nn import functional as F
+from torch.testing import assert_close
+
+from mmpose_ext.models.layers.keypoint_sampling import (
+    axis_matrix,
+    border_weights,
+    sample_codes,
+    sample_windows,
+)
+
+
+def sample(plane, x, y):
+    """One value, by the border rule."""
+    height, width = plane.shape
+
+    def terms(p, size):
+        p0 = min(max(floor(p), 0), size - 1)
+        p1 = min(max(p0 + 1, 0), size - 1)
+        return (p0, min(max(p1 - p, 0), 1)), (p1, min(max(p - p0, 0), 1))
+
+    return sum(
+        a * b * plane[row, column].item()
+        for row, a in terms(y, height)
+        for column, b in terms(x, width)
+    )
+
+
+@pytest.mark.parametrize(
+    'x, value',
+    [
+        (-7.3, 2),
+        (-0.5, 2),
+        (0, 2),
+        (0.25, 2.75),
+        (1.5, 6.5),
+        (2, 8),
+        (2.5, 9),
+        (3, 0),
+        (3.25, 2.5),
+        (3.75, 7.5),
+        (4, 10),
+        (90.5, 10),
+    ],
+)
+def test_border_rule(x, value):
+    plane = torch.tensor([2.0, 5, 8, 10])
+    x0, x1, w0, w1 = border_weights(torch.tensor(x), 4)
+    assert w0 * plane[int(x0)] + w1 * plane[int(x1)] == value
+
+
+def make_poses(n, k, width, height, margin=30):
+    size = torch.tensor([width, height]) + 2 * margin
+    return torch.rand(n, k, 2, dtype=torch.double) * size - margin
+
+
+@pytest.mark.parametrize('height, width', [(7, 9), (2, 3), (1, 1), (24, 5)])
+@pytest.mark.parametrize('radius', [0, 3, 10])
+def test_windows_equal_samples_of_the_whole_map(height, width, radius):
+    torch.manual_seed(0)
+    maps = torch.randn(2, 3, height, width, dtype=torch.double)
+    poses = make_poses(6, 3, 4 * width, 4 * height)
+    # On the last pixel, where the rule is odd, and just before and after.
+    poses[0, :, 0] = 4 * width - torch.tensor([1, 0.5, 0])
+    poses[1, :, 1] = 4 * height - torch.tensor([1, 1.25, -0.25])
+    image = torch.tensor([0, 1, 1, 0, 1, 0])
+    steps = torch.arange(-radius, radius + 1)
+    windows = sample_windows(
+        maps, image, poses[..., :1] + steps, poses[..., 1:] + steps, 4
+    )
+    large = F.interpolate(maps, scale_factor=4, mode='bilinear')
+    expected = torch.empty_like(windows)
+    for i, pose in enumerate(poses.tolist()):
+        for k, (x, y) in enumerate(pose):
+            for r, dy in enumerate(steps.tolist()):
+                for c, dx in enumerate(steps.tolist()):
+                    plane = large[image[i], k]
+                    expected[i, k, r, c] = sample(plane, x + dx, y + dy)
+    assert_close(windows, expected)
+
+
+@pytest.mark.parametrize('height, width', [(7, 9), (2, 3), (20, 24)])
+def test_codes_equal_samples_of_the_map(height, width):
+    torch.manual_seed(0)
+    embedding = torch.randn(2, 4, height, width, dtype=torch.double)
+    poses = make_poses(5, 3, width, height, margin=8)
+    poses[0, :, 0] = width - torch.tensor([1, 0.5, 0])
+    image = torch.tensor([0, 1, 1, 0, 1])
+    spacing = torch.tensor([0.25, 1.07, 0.6], dtype=torch.double)
+    steps = spacing[:, None] * torch.arange(-2, 3)
+    x, y = poses[..., :1] + steps, poses[..., 1:] + steps
+    codes = sample_codes(embedding, image, x, y, span=4 * 1.07)
+    assert codes.shape == (5, 12, 5, 5)
+    for i in range(5):
+        for k in range(3):
+            for e in range(4):
+                for r in range(5):
+                    for c in range(5):
+                        value = sample(
+                            embedding[image[i], e],
+                            x[i, k, c].item(),
+                            y[i, k, r].item(),
+                        )
+                        assert codes[i, 4 * k + e, r, c].item() == (
+                            pytest.approx(value, abs=1e-12)
+                        )
+
+
+def test_far_outside_is_the_edge():
+    maps = torch.arange(12.0).view(1, 1, 3, 4)
+    for place, value in ((-1e9, 0), (1e9, 11)):
+        at = torch.full((1, 1, 1), place)
+        image = torch.zeros(1, dtype=torch.long)
+        assert sample_windows(maps, image, at, at, 4) == value
+
+
+def test_matrices_are_as_narrow_as_the_span_allows():
+    x = torch.rand(50, 1) * 500 + torch.arange(97)
+    matrix, cells = axis_matrix(x, 128, span=96, ratio=4)
+    assert matrix.shape == (50, 97, 27)
+    # Every row is whole: no cell that it needs is missing.
+    inside = x < 511
+    assert_close(matrix.sum(-1)[inside], torch.ones(int(inside.sum())))
+    assert cells.min() >= 0 and cells.max() <= 127
+
+
+def test_gradients():
+    torch.manual_seed(0)
+    maps = torch.randn(2, 2, 4, 5, dtype=torch.double, requires_grad=True)
+    poses = make_poses(3, 2, 20, 16, margin=4)
+    image = torch.tensor([0, 0, 1])
+    steps = torch.arange(-2, 3)
+
+    def windows(maps):
+        x, y = poses[..., :1] + steps, poses[..., 1:] + steps
+        return sample_windows(maps, image, x, y, 4)
+
+    def codes(maps):
+        x, y = poses[..., :1] / 4 + steps, poses[..., 1:] / 4 + steps
+        return sample_codes(maps, image, x, y, span=4)
+
+    assert torch.autograd.gradcheck(windows, (maps,))
+    assert torch.autograd.gradcheck(codes, (maps,))
