@@ -63,3 +63,40 @@ class PoseDrawer:
             kpt_thr=self.kpt_thr,
         )
         return cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR)
+
+
+def draw_label(picture: np.ndarray, text: str) -> np.ndarray:
+    """Write a text into the left upper corner of a picture.
+
+    White letters with a black rim, so that any background will do. Capitals
+    are a 24th of the picture's height, but at least 12 pixels, and less
+    where the text would be wider than the picture.
+
+    Args:
+        picture (np.ndarray): BGR image of shape (H, W, 3).
+        text (str): One line of ASCII characters.
+
+    Returns:
+        np.ndarray: A copy of the picture with the text.
+    """
+    height, width = picture.shape[:2]
+    font = cv2.FONT_HERSHEY_SIMPLEX
+    size = max(round(height / 24), 12)
+    stroke = max(round(size / 8), 1)
+    scale = cv2.getFontScaleFromHeight(font, size, stroke)
+    margin = size // 2
+    (length, _), _ = cv2.getTextSize(text, font, scale, stroke)
+    scale *= min(1, (width - 2 * margin) / length)
+    picture = picture.copy()
+    for colour, extra in (((0, 0, 0), 2 * stroke), ((255, 255, 255), 0)):
+        cv2.putText(
+            picture,
+            text,
+            (margin, margin + size),
+            font,
+            scale,
+            colour,
+            stroke + extra,
+            cv2.LINE_AA,
+        )
+    return picture

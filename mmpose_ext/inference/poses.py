@@ -1,10 +1,12 @@
-"""The poses of the persons of one image, with any top-down model."""
+"""The poses of the persons of one image, with any model of MMPose's."""
+
+from typing import Optional
 
 import numpy as np
 from mmengine.config import Config
 from mmengine.structures import InstanceData
-from mmpose.apis import inference_topdown, init_model
-from mmpose.models import TopdownPoseEstimator
+from mmpose.apis import inference_bottomup, inference_topdown, init_model
+from mmpose.models import BottomupPoseEstimator, TopdownPoseEstimator
 from torch import nn
 
 from ..engine.checks import explain_unknown_types, load_checkpoint_strictly
@@ -12,51 +14,91 @@ from ..errors import InputError
 
 
 def load_pose_model(config: Config, checkpoint: str, device: str) -> nn.Module:
-    """Build a top-down model like MMPose's ``init_model``, but strictly.
+    """Build a model like MMPose's ``init_model``, but strictly.
 
     Args:
-        config (Config): The config of a top-down pose estimator.
+        config (Config): The config of a pose estimator, top-down or
+            bottom-up.
         checkpoint (str): File or URL of its weights.
         device (str): Where it runs.
 
     Returns:
-        nn.Module: The model, as ``inference_topdown`` takes it.
+        nn.Module: The model, as :func:`estimate_poses` takes it.
 
     Raises:
-        InputError: If a type in the config is unknown, the model is not a
-            top-down one, or the weights do not fit.
+        InputError: If the config has no model or no test pipeline, a type in
+            it is unknown, the model is neither a top-down nor a bottom-up
+            one, or the weights do not fit.
     """
+    for key in ('model', 'test_dataloader'):
+        if key not in config:
+            raise InputError(
+                f'{config.filename} is no config of a pose estimator: '
+                f"expected a '{key}' in it"
+            )
     with explain_unknown_types(config):
         model = init_model(config, device='cpu')
-    if not isinstance(model, TopdownPoseEstimator):
+    if not isinstance(model, (TopdownPoseEstimator, BottomupPoseEstimator)):
         raise InputError(
             f'{config.filename} is a {type(model).__name__}, expected a '
-            'TopdownPoseEstimator'
+            'TopdownPoseEstimator or a BottomupPoseEstimator'
         )
     meta = load_checkpoint_strictly(model, checkpoint).get('meta', {})
     model.dataset_meta = meta.get('dataset_meta', model.dataset_meta)
     return model.to(device)
 
 
+def is_bottomup(model: nn.Module) -> bool:
+    """Whether a model finds the persons itself, without boxes."""
+    return isinstance(model, BottomupPoseEstimator)
+
+
 def estimate_poses(
     model: nn.Module,
     image: np.ndarray,
-    boxes: np.ndarray,
+    boxes: Optional[np.ndarray] = None,
     batch_size: int = 32,
+    score_thr: float = 0.0,
 ) -> InstanceData:
-    """Estimate the pose in each box of an image.
+    """Estimate the poses of an image.
 
     Args:
         model (nn.Module): See :func:`load_pose_model`.
         image (np.ndarray): BGR image of shape (H, W, 3).
-        boxes (np.ndarray): Of shape (N, 5): x1, y1, x2, y2 and a score.
-        batch_size (int): Persons per step. Defaults to 32.
+        boxes (np.ndarray, optional): For a top-down model, the persons, of
+            shape (N, 5): x1, y1, x2, y2 and a score. Defaults to ``None``,
+            the whole image as one person of score 1.
+        batch_size (int): Persons per step of a top-down model. Defaults to
+            32.
+        score_thr (float): Persons of a lower score are left out. Defaults
+            to 0.
 
     Returns:
         InstanceData: ``keypoints`` of shape (N, K, 2) in pixels of the image,
         ``keypoint_scores`` of shape (N, K), ``bboxes`` of shape (N, 4) and
-        ``bbox_scores``, a list of N numbers.
+        ``bbox_scores``, a list of N numbers. Where a bottom-up model has no
+        boxes or no scores of persons, these are the extent of all keypoints
+        and their mean score.
+
+    Raises:
+        ValueError: If a bottom-up model is given boxes.
     """
+    if is_bottomup(model):
+        if boxes is not None:
+            raise ValueError(
+                f'got {len(boxes)} boxes for a bottom-up model, expected None'
+            )
+        poses = _bottomup(model, image)
+        return poses[np.array(poses.bbox_scores) >= score_thr]
+    if boxes is None:
+        height, width = image.shape[:2]
+        boxes = np.array([[0, 0, width, height, 1]], dtype=np.float32)
+    return _topdown(model, image, boxes[boxes[:, 4] >= score_thr], batch_size)
+
+
+def _topdown(
+    model: nn.Module, image: np.ndarray, boxes: np.ndarray, batch_size: int
+) -> InstanceData:
     found = [
         sample.pred_instances
         for i in range(0, len(boxes), batch_size)
@@ -74,4 +116,20 @@ def estimate_poses(
         ),
         bboxes=boxes[:, :4],
         bbox_scores=boxes[:, 4].tolist(),
+    )
+
+
+def _bottomup(model: nn.Module, image: np.ndarray) -> InstanceData:
+    (sample,) = inference_bottomup(model, image)
+    found = sample.pred_instances.numpy()
+    k = model.dataset_meta['num_keypoints']
+    keypoints = found.keypoints.reshape(-1, k, 2)
+    keypoint_scores = found.keypoint_scores.reshape(-1, k)
+    extents = np.concatenate([keypoints.min(axis=1), keypoints.max(axis=1)], 1)
+    scores = found.get('bbox_scores', keypoint_scores.mean(axis=1))
+    return InstanceData(
+        keypoints=keypoints,
+        keypoint_scores=keypoint_scores,
+        bboxes=found.get('bboxes', extents),
+        bbox_scores=np.asarray(scores).tolist(),
     )

@@ -5,7 +5,7 @@ import pytest
 from mmengine.structures import InstanceData
 from mmpose.datasets.datasets.utils import parse_pose_metainfo
 
-from mmpose_ext.inference.drawing import PoseDrawer
+from mmpose_ext.inference.drawing import PoseDrawer, draw_label
 
 COCO = parse_pose_metainfo(dict(from_file='configs/_base_/datasets/coco.py'))
 
@@ -61,3 +61,29 @@ def test_nobody_and_weak_keypoints_leave_the_image():
     np.testing.assert_array_equal(PoseDrawer(COCO)(image, nobody), image)
     drawn = PoseDrawer(COCO, kpt_thr=0.5)(image, person((90, 90), 0.4))
     np.testing.assert_array_equal(drawn[50:], image[50:])
+
+
+@pytest.mark.parametrize('size', [(256, 384), (1080, 1920), (120, 80)])
+@pytest.mark.parametrize('grey', [0, 128, 255])
+def test_a_label_is_legible_in_its_corner(size, grey):
+    image = np.full((*size, 3), grey, dtype=np.uint8)
+    drawn = draw_label(image, '12.3 FPS')
+    assert (image == grey).all()
+    assert drawn.shape == image.shape
+    # White letters, and black around them, on any ground.
+    assert (drawn == 255).all(axis=2).sum() > 20
+    assert (drawn == 0).all(axis=2).sum() > 20
+    y, x = np.nonzero((drawn != image).any(axis=2))
+    capital = min(max(size[0] / 24, 12), size[1] / 5)
+    assert y.max() < 2.2 * capital
+    assert x.max() < min(9 * capital, size[1] - 1)
+    assert min(y.min(), x.min()) > 0
+
+
+@pytest.mark.parametrize(
+    ('size', 'height'), [((96, 500), 12), ((720, 9999), 30)]
+)
+def test_letters_are_as_high_as_documented(size, height):
+    drawn = draw_label(np.zeros((*size, 3), dtype=np.uint8), '12.3 FPS')
+    rows = np.nonzero((drawn > 127).all(axis=2))[0]
+    assert abs(np.ptp(rows) + 1 - height) <= 0.25 * height

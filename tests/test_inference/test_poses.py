@@ -1,16 +1,27 @@
 """The poses of the persons of one image."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
-from mmpose.apis import inference_topdown
+from mmengine.structures import InstanceData
+from mmpose.apis import inference_bottomup, inference_topdown
 from mmpose.models import build_pose_estimator
+from mmpose.structures import PoseDataSample
 
 from mmpose_ext.errors import InputError
+from mmpose_ext.inference import poses as poses_module
 from mmpose_ext.inference.files import read_image
-from mmpose_ext.inference.poses import estimate_poses, load_pose_model
+from mmpose_ext.inference.poses import (
+    estimate_poses,
+    is_bottomup,
+    load_pose_model,
+)
+
+BOTTOMUP = Path(__file__).parents[1] / 'tiny_bottomup.py'
 
 
 @pytest.fixture
@@ -24,6 +35,19 @@ def weights(tiny_config, tmp_path):
     )
     torch.save(dict(state_dict=model.state_dict(), meta=meta), path)
     return str(path)
+
+
+@pytest.fixture
+def bottomup(tmp_path):
+    """A bottom-up model that finds five persons anywhere."""
+    torch.manual_seed(0)
+    config = Config.fromfile(BOTTOMUP)
+    model = build_pose_estimator(config.model)
+    model.head.heatmap_conv_layers[-1].bias.data.fill_(0.5)
+    model.head.displacement_conv_layers[-1].weight.data.normal_(0, 12)
+    path = tmp_path / 'bottomup.pth'
+    torch.save(dict(state_dict=model.state_dict(), meta={}), path)
+    return load_pose_model(config, str(path), 'cpu')
 
 
 @pytest.fixture
@@ -50,6 +74,21 @@ def test_poses_of_boxes(tiny_config, weights, image):
     np.testing.assert_array_equal(poses.bboxes, boxes[:, :4])
     assert poses.bbox_scores == boxes[:, 4].tolist()
 
+    kept = estimate_poses(model, image, boxes, score_thr=0.5)
+    np.testing.assert_allclose(kept.keypoints, poses.keypoints[:2], atol=1e-2)
+    assert kept.bbox_scores == poses.bbox_scores[:2]
+
+
+def test_without_boxes_the_image_is_a_person(tiny_config, weights, image):
+    model = load_pose_model(Config.fromfile(tiny_config), weights, 'cpu')
+    assert not is_bottomup(model)
+    poses = estimate_poses(model, image)
+    boxes = np.array([[0, 0, 256, 192, 1]], dtype=np.float32)
+    same = estimate_poses(model, image, boxes)
+    np.testing.assert_array_equal(poses.keypoints, same.keypoints)
+    np.testing.assert_array_equal(poses.bboxes, boxes[:, :4])
+    assert poses.bbox_scores == [1]
+
 
 def test_nobody(tiny_config, weights, image):
     model = load_pose_model(Config.fromfile(tiny_config), weights, 'cpu')
@@ -65,6 +104,62 @@ def test_the_meta_of_the_weights_comes_first(tiny_config, weights):
     assert not model.training
 
 
+def test_bottomup_poses(bottomup, image):
+    assert is_bottomup(bottomup)
+    poses = estimate_poses(bottomup, image)
+    (sample,) = inference_bottomup(bottomup, image)
+    expected = sample.pred_instances
+    assert len(expected) == 5
+    np.testing.assert_array_equal(poses.keypoints, expected.keypoints)
+    np.testing.assert_array_equal(
+        poses.keypoint_scores, expected.keypoint_scores
+    )
+    for i, joints in enumerate(expected.keypoints):
+        x, y = joints[:, 0], joints[:, 1]
+        np.testing.assert_array_equal(
+            poses.bboxes[i], [x.min(), y.min(), x.max(), y.max()]
+        )
+        scores = expected.keypoint_scores[i]
+        assert poses.bbox_scores[i] == pytest.approx(sum(scores) / 17)
+
+    scores = sorted(poses.bbox_scores)
+    kept = estimate_poses(bottomup, image, score_thr=scores[3])
+    assert sorted(kept.bbox_scores) == scores[3:]
+    assert kept.keypoints.shape == (2, 17, 2)
+    with pytest.raises(ValueError, match='3 boxes for a bottom-up model'):
+        estimate_poses(bottomup, image, np.zeros((3, 5)))
+
+
+def test_bottomup_boxes_and_scores_are_kept(bottomup, image, monkeypatch):
+    """As of MMPose's RTMO and YOLOX-Pose."""
+    found = InstanceData(
+        keypoints=torch.rand(2, 17, 2),
+        keypoint_scores=torch.rand(2, 17),
+        bboxes=torch.tensor([[1.0, 2.0, 3.0, 4.0], [5.0, 6.0, 7.0, 8.0]]),
+        bbox_scores=torch.tensor([0.25, 0.75]),
+    )
+    sample = PoseDataSample(pred_instances=found)
+    monkeypatch.setattr(
+        poses_module, 'inference_bottomup', lambda model, image: [sample]
+    )
+    poses = estimate_poses(bottomup, image, score_thr=0.5)
+    np.testing.assert_array_equal(poses.keypoints, found.keypoints[1:])
+    np.testing.assert_array_equal(poses.bboxes, [[5, 6, 7, 8]])
+    assert poses.bbox_scores == [0.75]
+
+
+def test_bottomup_nobody(bottomup, image):
+    bottomup.head.heatmap_conv_layers[-1].bias.data.fill_(-9)
+    for poses in (
+        estimate_poses(bottomup, image),
+        estimate_poses(bottomup, image, score_thr=0.5),
+    ):
+        assert poses.keypoints.shape == (0, 17, 2)
+        assert poses.keypoint_scores.shape == (0, 17)
+        assert poses.bboxes.shape == (0, 4)
+        assert poses.bbox_scores == []
+
+
 def test_mistakes(tiny_config, tiny_detector, weights):
     config = Config.fromfile(tiny_config)
     config.model.backbone.base_channels = 4
@@ -73,5 +168,11 @@ def test_mistakes(tiny_config, tiny_detector, weights):
     config.model.backbone.type = 'ResNett'
     with pytest.raises(InputError, match="'ResNett'"):
         load_pose_model(config, weights, 'cpu')
-    with pytest.raises(InputError, match='RTMDet, expected a Topdown'):
+    message = 'RTMDet, expected a TopdownPoseEstimator or a Bottomup'
+    with pytest.raises(InputError, match=message):
         load_pose_model(Config.fromfile(tiny_detector[0]), weights, 'cpu')
+    for key in ('model', 'test_dataloader'):
+        config = Config.fromfile(tiny_config)
+        config.pop(key)
+        with pytest.raises(InputError, match=f"expected a '{key}' in it"):
+            load_pose_model(config, weights, 'cpu')

@@ -170,6 +170,37 @@ def test_existing_outputs(demo, toy_persons):
     assert picture.read_bytes() != b'mine'
 
 
+def test_bottomup(toy_persons, detector, tmp_path):
+    config = Path(__file__).parents[1] / 'tiny_bottomup.py'
+    checkpoint = tmp_path / 'random.pth'
+    torch.manual_seed(0)
+    model = build_pose_estimator(Config.fromfile(config).model)
+    model.head.heatmap_conv_layers[-1].bias.data.fill_(0.5)
+    torch.save(dict(state_dict=model.state_dict(), meta={}), checkpoint)
+    out = tmp_path / 'out'
+
+    def run(*options):
+        image = toy_persons / 'val/000000000002.jpg'
+        arguments = [image, config, checkpoint, '--out-dir', out, *options]
+        main([*map(str, arguments), '--device', 'cpu'])
+        return persons_of(out, '000000000002')
+
+    ann_file = toy_persons / 'annotations/person_keypoints_val.json'
+    boxes = tmp_path / 'boxes.json'
+    boxes.write_text('[]')
+    for options in (detector, ['--boxes', boxes, '--ann-file', ann_file]):
+        with pytest.raises(InputError, match='finds the persons itself'):
+            run(*options)
+        assert not out.exists()
+
+    persons = run('--score-thr', 0)
+    assert len(persons) == 5
+    for person in persons:
+        x, y = np.transpose(person['keypoints'])
+        assert person['bbox'] == [[x.min(), y.min(), x.max(), y.max()]]
+    assert run('--score-thr', 0.9, '--overwrite') == []
+
+
 def test_mistakes(
     demo, detector, toy_persons, tiny_detector, pose_model, tmp_path
 ):

@@ -402,16 +402,16 @@ class LOGOCAPHead(BaseHead):
             batch_data_samples (list[PoseDataSample]): The samples.
             test_cfg (dict): May hold
 
-                - ``flip_test`` (bool): Average heatmaps and offsets with those
-                  of the mirror image; the embedding is the image's own.
-                  Defaults to ``False``.
+                - ``flip_test`` (bool): Whether heatmaps and offsets are averaged
+                  with those of the mirror image; the embedding is the image's
+                  own. Not if missing.
                 - ``nms_dist_thr``, ``nms_joints_thr``, ``max_num_people``: As
                   in MMPose's DEKR; see
                   :func:`~mmpose_ext.evaluation.nearby_pose_nms`. No NMS if the
                   first is missing.
                 - ``nms_oks_thr`` (float): MMPose's OKS NMS instead.
-                - ``output_heatmaps`` (bool): Also return the maps. Defaults to
-                  ``False``.
+                - ``output_heatmaps`` (bool): Whether the maps are returned
+                  too. Not if missing.
 
         Returns:
             list[InstanceData] | tuple[list[InstanceData], list[PixelData]]:

@@ -1,0 +1,137 @@
+"""What the demos have in common."""
+
+import argparse
+import glob
+import os
+import re
+from pathlib import Path
+from typing import List, Optional, Tuple
+
+from mmengine.device import get_device
+from torch import nn
+
+from ..engine.arguments import usable_device
+from ..engine.config import load_config
+from ..errors import InputError
+from .persons import PersonDetector
+from .poses import is_bottomup, load_pose_model
+
+IMAGE_SUFFIXES = ('.bmp', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp')
+
+
+def add_model_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the models and of what is drawn of theirs."""
+    parser.add_argument('pose_config', help='config of a pose model')
+    parser.add_argument('pose_checkpoint', help='file or URL of its weights')
+    parser.add_argument(
+        '--det-config',
+        help="config of one of MMDet's models, to find the persons of a "
+        'top-down pose model',
+    )
+    parser.add_argument('--det-checkpoint', help='file or URL of its weights')
+    parser.add_argument(
+        '--score-thr',
+        type=float,
+        default=0.3,
+        help='leave out persons with a lower score (default: 0.3)',
+    )
+    parser.add_argument(
+        '--kpt-thr',
+        type=float,
+        default=0.3,
+        help='do not draw keypoints with a lower score (default: 0.3)',
+    )
+    parser.add_argument(
+        '--device',
+        type=usable_device,
+        default=get_device(),
+        help='default: %(default)s',
+    )
+
+
+def load_models(
+    args: argparse.Namespace,
+) -> Tuple[nn.Module, Optional[PersonDetector]]:
+    """Load what :func:`add_model_arguments` names.
+
+    Args:
+        args (argparse.Namespace): The arguments.
+
+    Returns:
+        tuple: The pose model, and the detector or None.
+
+    Raises:
+        InputError: If a model cannot be loaded, or a detector is named by
+            half or together with a pose model that needs none.
+    """
+    if (args.det_config is None) != (args.det_checkpoint is None):
+        raise InputError('--det-config and --det-checkpoint belong together')
+    model = load_pose_model(
+        load_config(args.pose_config), args.pose_checkpoint, args.device
+    )
+    if args.det_config is None:
+        return model, None
+    if is_bottomup(model):
+        raise InputError(
+            f'{args.pose_config} is of a bottom-up model, which finds the '
+            f'persons itself: leave out --det-config {args.det_config}'
+        )
+    detector = PersonDetector(
+        load_config(args.det_config),
+        args.det_checkpoint,
+        args.device,
+        args.score_thr,
+    )
+    return model, detector
+
+
+def describe_keypoints(dataset_meta: dict) -> dict:
+    """The part of a file of poses that tells what its keypoints are.
+
+    Args:
+        dataset_meta (dict): The ``dataset_meta`` of the pose model.
+    """
+    return {
+        'dataset_name': dataset_meta['dataset_name'],
+        'keypoint_names': list(dataset_meta['keypoint_id2name'].values()),
+        'skeleton_links': dataset_meta['skeleton_links'],
+    }
+
+
+def list_images(pattern: str) -> List[Path]:
+    """The images that an argument names, 2.jpg before 10.jpg.
+
+    Args:
+        pattern (str): An image, a folder of images, or a glob.
+
+    Returns:
+        List[Path]: The images; for a file or a glob, whatever its suffix.
+
+    Raises:
+        InputError: There are none.
+    """
+    if os.path.isdir(pattern):
+        paths = [
+            path
+            for path in Path(pattern).iterdir()
+            if path.suffix.lower() in IMAGE_SUFFIXES
+        ]
+    elif os.path.isfile(pattern):
+        paths = [Path(pattern)]
+    else:
+        paths = [Path(p) for p in glob.glob(pattern, recursive=True)]
+        paths = [path for path in paths if path.is_file()]
+    if not paths:
+        raise InputError(
+            f"no images at '{pattern}': expected an image, a folder with "
+            f'{", ".join(IMAGE_SUFFIXES)} files, or a glob that matches some'
+        )
+    return sorted(paths, key=_natural)
+
+
+def _natural(path: Path) -> tuple:
+    """Sort the numbers of a name by value: 2 before 10."""
+    parts = re.split(r'([0-9]+)', str(path))
+    # Every second part is a number; the name itself decides between 1 and 01.
+    parts[1::2] = map(int, parts[1::2])
+    return parts, str(path)

@@ -1,0 +1,303 @@
+"""The frames of a video, read and written, and the time that each takes."""
+
+import os
+import time
+import warnings
+from functools import partial
+from pathlib import Path
+from typing import Callable, Iterator, Optional, Sequence, Tuple, Union
+
+import cv2
+import numpy as np
+import torch
+
+from ..engine.checks import check_file, check_output_file
+from ..errors import InputError
+from .demos import IMAGE_SUFFIXES, list_images
+from .files import read_image, write_atomic
+
+DEFAULT_FPS = 25.0
+_CODECS = {'.avi': 'MJPG', '.mp4': 'mp4v'}
+
+# The name of a frame, and what decodes it to a BGR image of shape (H, W, 3),
+# to be called before the next frame is asked for.
+Frame = Tuple[str, Callable[[], np.ndarray]]
+
+
+class VideoFile:
+    """The frames of a video file, named ``000001.jpg`` and so on.
+
+    A file that ends before its own count of frames gives those that it has,
+    and a warning: the count of some formats is an estimate.
+
+    Args:
+        path (str | Path): The video.
+
+    Attributes:
+        fps (float): Frames per second; 25 where the file has no rate.
+        number (int): How many frames the file promises, 0 if nothing.
+
+    Raises:
+        InputError: If there is no such file, or its first frame cannot be
+            decoded.
+    """
+
+    def __init__(self, path: Union[str, Path]):
+        check_file(path, 'video')
+        self.path = Path(path)
+        capture = cv2.VideoCapture(str(path))
+        if not capture.read()[0]:
+            raise InputError(f"video '{path}' cannot be decoded")
+        fps = capture.get(cv2.CAP_PROP_FPS)
+        self.fps = fps if 0 < fps < float('inf') else DEFAULT_FPS
+        self.number = max(int(capture.get(cv2.CAP_PROP_FRAME_COUNT)), 0)
+
+    def __iter__(self) -> Iterator[Frame]:
+        capture = cv2.VideoCapture(str(self.path))
+        i = 0
+        while capture.grab():
+            i += 1
+            yield f'{i:06d}.jpg', partial(self._decode, capture, i)
+        if i < self.number:
+            warnings.warn(
+                f"video '{self.path}' ends after {i} of {self.number} frames; "
+                'it may be damaged',
+                stacklevel=2,
+            )
+
+    def _decode(self, capture: cv2.VideoCapture, i: int) -> np.ndarray:
+        good, image = capture.retrieve()
+        if not good:
+            raise InputError(
+                f"frame {i} of video '{self.path}' cannot be decoded"
+            )
+        return image
+
+
+class FrameFiles:
+    """Images as the frames of a video, named by their place in ``path``.
+
+    Args:
+        paths (Sequence[Path]): The images, in order.
+
+    Attributes:
+        path (Path): The common folder of the images.
+        fps (float): 25.
+        number (int): How many images there are.
+
+    Raises:
+        InputError: If one has not the suffix of an image.
+    """
+
+    def __init__(self, paths: Sequence[Path]):
+        for path in paths:
+            if path.suffix.lower() not in IMAGE_SUFFIXES:
+                raise InputError(
+                    f"frame '{path}' is no image: expected one of "
+                    + ', '.join(IMAGE_SUFFIXES)
+                )
+        self.paths = paths
+        self.path = Path(os.path.commonpath([p.parent for p in paths]))
+        self.fps = DEFAULT_FPS
+        self.number = len(paths)
+
+    def __iter__(self) -> Iterator[Frame]:
+        for path in self.paths:
+            yield str(path.relative_to(self.path)), partial(read_image, path)
+
+
+def open_frames(source: str) -> Union[VideoFile, FrameFiles]:
+    """Open a video file, a folder of frames, or the frames of a glob.
+
+    Args:
+        source (str): The file, folder or glob; frames come in the order of
+            the numbers in their names.
+
+    Raises:
+        InputError: If there is nothing of the kind, or the video cannot be
+            decoded.
+    """
+    path = Path(source)
+    is_glob = not path.is_file() and any(c in source for c in '*?[')
+    if path.suffix.lower() in IMAGE_SUFFIXES or path.is_dir() or is_glob:
+        return FrameFiles(list_images(source))
+    return VideoFile(source)
+
+
+class VideoWriter:
+    """Write a video, which has its name only once it is complete.
+
+    Until the context is left, it is ``<stem>.part<suffix>``; that is removed
+    where an exception leaves the context. Frames of an odd width or height
+    are extended by a copy of their last column or row, since codecs take
+    even sizes only.
+
+    Args:
+        path (str | Path): An ``.mp4`` (codec mp4v) or ``.avi`` (MJPG) file.
+        fps (float): Frames per second. Defaults to 25.
+    """
+
+    def __init__(self, path: Union[str, Path], fps: float = DEFAULT_FPS):
+        self.path = Path(path)
+        self.fps = fps
+        self._part = self.path.with_suffix(f'.part{self.path.suffix}')
+        self._writer: Optional[cv2.VideoWriter] = None
+        self._size = (0, 0)
+
+    def __enter__(self) -> 'VideoWriter':
+        return self
+
+    def __contains__(self, name: str) -> bool:
+        return False
+
+    def write(self, name: str, image: np.ndarray) -> None:
+        """Append a frame.
+
+        Args:
+            name (str): The name of the frame, for messages.
+            image (np.ndarray): BGR image of shape (H, W, 3).
+
+        Raises:
+            InputError: If its size is not that of the frames before, or no
+                such video can be written.
+        """
+        height, width = image.shape[:2]
+        if self._writer is None:
+            self._open(width, height)
+        if (width, height) != self._size:
+            was = ' x '.join(map(str, self._size))
+            raise InputError(
+                f"the picture of frame '{name}' is {width} x {height}, those "
+                f'before it are {was}: a video has frames of one size; write '
+                'them to a folder'
+            )
+        self._writer.write(
+            cv2.copyMakeBorder(
+                image, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE
+            )
+        )
+
+    def __exit__(self, kind, error, trace) -> None:
+        if self._writer is None:
+            return
+        self._writer.release()
+        try:
+            if kind is None:
+                self._check()
+                os.replace(self._part, self.path)
+        finally:
+            self._part.unlink(missing_ok=True)
+
+    def _open(self, width: int, height: int) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._size = (width, height)
+        self._writer = cv2.VideoWriter(
+            str(self._part),
+            cv2.VideoWriter_fourcc(*_CODECS[self.path.suffix.lower()]),
+            self.fps,
+            (width + width % 2, height + height % 2),
+        )
+        if not self._writer.isOpened():
+            raise InputError(
+                f"cannot write video '{self.path}' of {width} x {height} "
+                f'pixels at {self.fps:g} frames per second'
+            )
+
+    def _check(self) -> None:
+        # OpenCV does not tell when the disk is full.
+        capture = cv2.VideoCapture(str(self._part))
+        if capture.get(cv2.CAP_PROP_FRAME_COUNT) < 1:
+            raise OSError(
+                f"video '{self.path}' could not be written to its end; the "
+                'disk may be full'
+            )
+
+
+class FrameWriter:
+    """Write frames as images of a folder, each whole or not there.
+
+    Args:
+        folder (str | Path): The folder; it is made with the first frame.
+        resume (bool): Whether frames that the folder has count as written.
+            Defaults to ``False``.
+    """
+
+    def __init__(self, folder: Union[str, Path], resume: bool = False):
+        self.folder = Path(folder)
+        self.resume = resume
+
+    def __enter__(self) -> 'FrameWriter':
+        return self
+
+    def __exit__(self, kind, error, trace) -> None:
+        pass
+
+    def __contains__(self, name: str) -> bool:
+        return self.resume and (self.folder / name).exists()
+
+    def write(self, name: str, image: np.ndarray) -> None:
+        """Write a frame.
+
+        Args:
+            name (str): Its place in the folder, with the suffix of an image.
+            image (np.ndarray): BGR image of shape (H, W, 3).
+        """
+        content = cv2.imencode(Path(name).suffix, image)[1]
+        write_atomic(self.folder / name, content.tobytes())
+
+
+def open_output(
+    path: str,
+    fps: float = DEFAULT_FPS,
+    overwrite: bool = False,
+    resume: bool = False,
+) -> Union[VideoWriter, FrameWriter]:
+    """Choose between a video and a folder of frames, by the suffix.
+
+    Args:
+        path (str): An ``.mp4`` or ``.avi`` file, or without a suffix a
+            folder.
+        fps (float): Frames per second of a video. Defaults to 25.
+        overwrite (bool): Whether older output may be replaced; what a folder
+            has besides stays there. Defaults to ``False``.
+        resume (bool): Whether frames that the folder has are left as they
+            are. A video cannot be resumed. Defaults to ``False``.
+
+    Raises:
+        InputError: If the suffix is another one, there is older output, or a
+            video is to be resumed.
+    """
+    suffix = Path(path).suffix
+    if suffix and suffix.lower() not in _CODECS:
+        raise InputError(
+            f"output '{path}' has the unknown suffix '{suffix}': expected "
+            f'{", ".join(_CODECS)}, or none for a folder of frames'
+        )
+    if suffix:
+        if resume:
+            raise InputError(
+                f"video '{path}' cannot be resumed: --resume needs a folder "
+                'of frames as output'
+            )
+        check_output_file(path, overwrite)
+        return VideoWriter(path, fps)
+    if Path(path).is_file():
+        raise InputError(f"output folder '{path}' is a file")
+    used = Path(path).is_dir() and any(Path(path).iterdir())
+    if used and not (overwrite or resume):
+        raise InputError(
+            f"output folder '{path}' is not empty: choose another name, give "
+            '--overwrite, or --resume after it'
+        )
+    return FrameWriter(path, resume)
+
+
+def device_time(device: Union[str, torch.device]) -> float:
+    """The time in seconds at which all work of a device so far is done.
+
+    Args:
+        device (str | torch.device): A GPU is waited for.
+    """
+    if torch.device(device).type == 'cuda':
+        torch.cuda.synchronize(device)
+    return time.perf_counter()

@@ -1,0 +1,107 @@
+"""What the demos have in common."""
+
+import argparse
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from mmengine.config import Config
+from mmpose.datasets.datasets.utils import parse_pose_metainfo
+from mmpose.models import build_pose_estimator
+
+from mmpose_ext.errors import InputError
+from mmpose_ext.inference.demos import (
+    _natural,
+    add_model_arguments,
+    describe_keypoints,
+    list_images,
+    load_models,
+)
+
+BOTTOMUP = Path(__file__).parents[1] / 'tiny_bottomup.py'
+
+
+def save_random_weights(config, path) -> str:
+    model = build_pose_estimator(Config.fromfile(config).model)
+    torch.save(dict(state_dict=model.state_dict(), meta={}), path)
+    return str(path)
+
+
+def load(*arguments):
+    parser = argparse.ArgumentParser()
+    add_model_arguments(parser)
+    return load_models(
+        parser.parse_args([*map(str, arguments), '--device', 'cpu'])
+    )
+
+
+def test_models(tiny_config, tiny_detector, toy_persons, tmp_path):
+    weights = save_random_weights(tiny_config, tmp_path / 'random.pth')
+    config, checkpoint = tiny_detector
+    detector = ['--det-config', config, '--det-checkpoint', checkpoint]
+    model, found = load(tiny_config, weights)
+    assert type(model).__name__ == 'TopdownPoseEstimator'
+    assert found is None
+    _, found = load(tiny_config, weights, *detector, '--score-thr', '0.7')
+    assert found.score_thr == 0.7
+
+    for half in (detector[:2], detector[2:]):
+        with pytest.raises(InputError, match='belong together'):
+            load(tiny_config, weights, *half)
+    with pytest.raises(InputError, match='another architecture'):
+        load(tiny_config, weights, *detector[:3], weights)
+
+    weights = save_random_weights(BOTTOMUP, tmp_path / 'bottomup.pth')
+    model, found = load(BOTTOMUP, weights)
+    assert type(model).__name__ == 'BottomupPoseEstimator'
+    assert found is None
+    with pytest.raises(InputError, match=r'finds the persons itself.*tiny_d'):
+        load(BOTTOMUP, weights, *detector)
+
+
+def test_keypoints():
+    meta = parse_pose_metainfo(
+        dict(from_file='configs/_base_/datasets/coco.py')
+    )
+    described = describe_keypoints(meta)
+    assert described['dataset_name'] == 'coco'
+    assert described['keypoint_names'][:2] == ['nose', 'left_eye']
+    assert len(described['keypoint_names']) == 17
+    assert described['skeleton_links'][0] == (15, 13)  # ankle to knee
+
+
+def test_images(tmp_path):
+    names = ['2.png', '10.JPG', '1.webp', 'notes.txt', 'x/3.png']
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+
+    def listed(pattern):
+        paths = list_images(str(tmp_path / pattern))
+        return [str(path.relative_to(tmp_path)) for path in paths]
+
+    assert listed('') == ['1.webp', '2.png', '10.JPG']
+    assert listed('notes.txt') == ['notes.txt']
+    assert listed('**/*.png') == ['2.png', 'x/3.png']
+    assert listed('[12]*') == ['1.webp', '2.png', '10.JPG']
+    for pattern in ('gone', '*.bmp'):
+        with pytest.raises(InputError, match=r'no images at .* a folder'):
+            listed(pattern)
+
+
+@given(st.lists(st.integers(0, 10**6), unique=True), st.integers(1, 8))
+def test_numbers_are_sorted_by_value(numbers, digits):
+    paths = [Path(f'a1/frame{n:0{digits}}.b.png') for n in numbers]
+    assert sorted(paths, key=_natural) == [
+        Path(f'a1/frame{n:0{digits}}.b.png') for n in sorted(numbers)
+    ]
+
+
+@given(st.lists(st.text('0a1b.-', min_size=1), unique=True), st.randoms())
+def test_the_order_is_total(names, random):
+    paths = list({Path(name) for name in names})
+    order = sorted(paths, key=_natural)
+    random.shuffle(paths)
+    assert sorted(paths, key=_natural) == order
