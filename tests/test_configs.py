@@ -10,13 +10,14 @@ from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
 from mmpose.datasets.datasets.utils import parse_pose_metainfo
-from mmpose.registry import DATASETS, MODELS, PARAM_SCHEDULERS
+from mmpose.registry import DATASETS, MODELS, PARAM_SCHEDULERS, TRANSFORMS
 
 ROOT = Path(__file__).parents[1]
 RAM_GPR = sorted((ROOT / 'configs/ram_gpr').glob('*.py'))
 PSM = sorted((ROOT / 'configs/psm').glob('*.py'))
 GCCPM = sorted((ROOT / 'configs/gccpm').glob('*.py'))
-POSE = [*RAM_GPR, *PSM, *GCCPM]
+LOGOCAP = sorted((ROOT / 'configs/logocap').glob('*.py'))
+TOP_DOWN = [*RAM_GPR, *PSM, *GCCPM]
 
 
 def load(path):
@@ -25,7 +26,7 @@ def load(path):
     return cfg
 
 
-@pytest.mark.parametrize('path', POSE, ids=lambda path: path.stem)
+@pytest.mark.parametrize('path', TOP_DOWN, ids=lambda path: path.stem)
 def test_one_codec_and_one_input_size(path):
     """An overridden codec does not reach inherited pipelines by itself."""
     cfg = load(path)
@@ -50,7 +51,9 @@ def test_one_codec_and_one_input_size(path):
     assert f'{height}x{width}' in path.stem
 
 
-@pytest.mark.parametrize('path', POSE, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    'path', [*TOP_DOWN, *LOGOCAP], ids=lambda path: path.stem
+)
 def test_parameters_are_those_of_the_readme(path):
     cfg = load(path)
     cfg.model.backbone.init_cfg = None
@@ -166,3 +169,73 @@ def test_recipe_of_the_psm_report(path):
         (box,) = (t for t in pipeline if t.type == 'RandomBBoxTransform')
         assert (box.shift_prob, box.rotate_factor) == (0, 45)
         assert tuple(box.scale_factor) == (0.7, 1.35)
+
+
+@pytest.mark.parametrize('path', LOGOCAP, ids=lambda path: path.stem)
+def test_logocap_trains_and_tests_as_it_is_called(path):
+    """One codec and size in training; that of the test is in the name."""
+    cfg = load(path)
+    size = cfg.codec.input_size
+    assert size == tuple(4 * n for n in cfg.codec.heatmap_size)
+    assert f'{size[1]}x{size[0]}' in path.stem
+    by_type = {t.type: t for t in cfg.train_dataloader.dataset.pipeline}
+    assert by_type['BottomupShortSideAffine'].input_size == size
+    assert by_type['GenerateTarget'].encoder == cfg.codec
+    assert cfg.model.head.decoder == cfg.codec
+
+    tested = re.search(r'-test(\d+)_', path.stem)
+    side = int(tested[1]) if tested else size[0]
+    for split in ('val', 'test'):
+        pipeline = cfg[f'{split}_dataloader'].dataset.pipeline
+        (resize,) = (
+            t for t in pipeline if t.type == 'BottomupShortSideResize'
+        )
+        assert resize.input_size == (side, side)
+    adaptation = re.match(r'logocap-(none|partial)_', path.stem)
+    assert cfg.model.head.get('adaptation', 'full') == (
+        adaptation[1] if adaptation else 'full'
+    )
+
+
+@pytest.mark.parametrize(
+    'path',
+    [p for p in LOGOCAP if 'coco' in p.stem],
+    ids=lambda path: path.stem,
+)
+def test_recipe_of_logocap(path):
+    """Its supplementary material, section 1, and the official training."""
+    cfg = load(path)
+    cfg.model.backbone.init_cfg = None
+    model = MODELS.build(cfg.model)
+    optim_wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
+    (group,) = optim_wrapper.optimizer.param_groups
+    assert (group['lr'], group['weight_decay']) == (1e-3, 0)
+    assert group['betas'] == (0.9, 0.999)
+    (schedule,) = cfg.param_scheduler  # no warm-up
+    assert (schedule.milestones, schedule.gamma) == ([90, 120], 0.1)
+    assert schedule.get('by_epoch', True)
+    assert cfg.train_cfg.max_epochs == 140
+    gpus, batch = map(int, re.search(r'_(\d)xb(\d+)-', path.stem).groups())
+    assert cfg.train_dataloader.batch_size == batch == 12
+    assert cfg.auto_scale_lr.base_batch_size == gpus * batch
+
+    by_type = {t.type: t for t in cfg.train_dataloader.dataset.pipeline}
+    affine = TRANSFORMS.build(by_type['BottomupShortSideAffine'])
+    assert affine.scale_factor == (0.75, 1.5)
+    assert affine.rotate_factor == 30
+    assert affine.shift_factor == 0.2  # 40 px of 200
+    assert by_type['RandomFlip'].get('prob', 0.5) == 0.5
+    assert cfg.model.test_cfg.flip_test
+    head = model.head
+    assert head.decoder.sigma == (4, 2)
+    assert head.decoder.min_area == 32**2
+    assert head.expansion.ksize == 11
+    assert (head.window_radius, head.window_sigma) == (48, 16)
+    assert head.target_sigma == 4
+    assert (head.oks_loss_weight, head.window_loss_weight) == (0.01, 1)
+    assert (head.offset_loss.loss_weight, head.heatmap_loss.loss_weight) == (
+        0.01,
+        1,
+    )
+    meta = parse_pose_metainfo(DATASETS.get('CocoDataset').METAINFO)
+    assert head.expansion.sigmas.tolist() == pytest.approx(meta['sigmas'])

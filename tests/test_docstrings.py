@@ -84,6 +84,9 @@ def test_registered_classes_are_found():
     assert names >= {'UShapedContext', 'ASPPContext', 'PyramidPoolingContext'}
     assert names >= {'BodyMasking', 'KeypointMasking', 'ChannelPermutation'}
     assert names >= {'MultiScaleHeatmapTTA', 'PatternOptimWrapperConstructor'}
+    assert names >= {'LOGOCAPHead', 'AttentiveNorm2d', 'ExpansionUpperBound'}
+    assert names >= {'CenterOffset', 'KeypointExpansion'}
+    assert names >= {'BottomupShortSideAffine', 'BottomupShortSideResize'}
 
 
 @pytest.mark.parametrize('item', REGISTERED, ids=lambda c: c.__name__)

@@ -173,6 +173,64 @@ def test_trains_a_step_and_predicts(name, toy_persons):
     assert torch.as_tensor(keypoints).isfinite().all()
 
 
+def test_logocap_head_in_a_bottom_up_config(toy_persons):
+    """MMPose's associative embedding with another head, codec and no more."""
+    cfg = get_config(
+        'mmpose::body_2d_keypoint/associative_embedding/coco/'
+        'ae_hrnet-w32_8xb24-300e_coco-512x512.py'
+    )
+    codec = dict(
+        type='CenterOffset', input_size=(128, 128), heatmap_size=(32, 32)
+    )
+    cfg.model.head = dict(
+        type='LOGOCAPHead',
+        in_channels=32,
+        num_keypoints=17,
+        refinement_channels=(16, 16, 16),
+        decoder=codec,
+        expansion=dict(type='KeypointExpansion', sigmas=[0.05] * 17),
+    )
+    cfg.model.backbone.init_cfg = None
+    for split in ('train', 'val'):
+        dataset = cfg[f'{split}_dataloader'].dataset
+        dataset.update(
+            data_root=str(toy_persons),
+            ann_file=f'annotations/person_keypoints_{split}.json',
+            data_prefix=dict(img=f'{split}/'),
+        )
+        for step in dataset.pipeline:
+            if 'input_size' in step:
+                step.input_size = codec['input_size']
+            if 'encoder' in step:
+                step.encoder = codec
+    init_default_scope('mmpose')
+    torch.manual_seed(0)
+    np.random.seed(0)
+    model = MODELS.build(cfg.model)
+    train_set = DATASETS.build(cfg.train_dataloader.dataset)
+    batch = pseudo_collate([train_set[i] for i in range(4)])
+    samples = batch['data_samples']
+    assert all('heatmap_mask' in s.gt_fields for s in samples)
+    losses = model.train_step(
+        batch, build_optim_wrapper(model, cfg.optim_wrapper)
+    )
+    assert {k for k in losses if k.startswith('loss_')} == {
+        'loss_heatmap',
+        'loss_offset',
+        'loss_oks',
+        'loss_window',
+    }
+    assert losses['loss'].isfinite() and losses['loss'] > 0
+
+    test_set = DATASETS.build(cfg.val_dataloader.dataset)
+    model.eval()
+    with torch.no_grad():
+        (sample,) = model.test_step(pseudo_collate([test_set[0]]))
+    keypoints = sample.pred_instances.keypoints
+    assert keypoints.shape[1:] == (17, 2)
+    assert np.isfinite(keypoints).all()
+
+
 # What a user's config adds for a transform: the one line that follows the
 # base. `train_pipeline` is not the list that the data loader has.
 USER_CONFIG = """

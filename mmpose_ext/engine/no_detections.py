@@ -8,7 +8,9 @@ from mmengine.logging import print_log
 from .. import evaluation  # noqa: F401, registers the metric
 from ..errors import InputError
 
-_COCO_METRICS = {'CocoMetric', 'mmpose.CocoMetric', 'EmptySafeCocoMetric'}
+_COCO_METRICS = {'CocoMetric', 'mmpose.CocoMetric'}
+# Those that need no change.
+_EMPTY_SAFE = {'EmptySafeCocoMetric', 'ExpansionUpperBound', 'DumpResults'}
 
 
 def accept_no_detections(cfg, split: str, datasets: Sequence[dict]) -> None:
@@ -42,7 +44,7 @@ def accept_no_detections(cfg, split: str, datasets: Sequence[dict]) -> None:
     for metric in evaluator if isinstance(evaluator, list) else [evaluator]:
         if metric.get('type') in _COCO_METRICS:
             metric['type'] = 'EmptySafeCocoMetric'
-        elif metric.get('type') != 'DumpResults':
+        elif metric.get('type') not in _EMPTY_SAFE:
             raise InputError(
                 f"detection file '{datasets[0]['bbox_file']}' leaves no box "
                 f'to evaluate, which {metric.get("type")} cannot do'

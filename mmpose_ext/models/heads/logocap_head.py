@@ -402,9 +402,9 @@ class LOGOCAPHead(BaseHead):
             batch_data_samples (list[PoseDataSample]): The samples.
             test_cfg (dict): May hold
 
-                - ``flip_test`` (bool): Whether heatmaps and offsets are averaged
-                  with those of the mirror image; the embedding is the image's
-                  own. Not if missing.
+                - ``flip_test`` (bool): Whether heatmaps and offsets are
+                  averaged with those of the mirror image; the embedding is
+                  the image's own. Not if missing.
                 - ``nms_dist_thr``, ``nms_joints_thr``, ``max_num_people``: As
                   in MMPose's DEKR; see
                   :func:`~mmpose_ext.evaluation.nearby_pose_nms`. No NMS if the
