@@ -174,17 +174,17 @@ def test_trains_a_step_and_predicts(name, toy_persons):
 
 
 def test_logocap_head_in_a_bottom_up_config(toy_persons):
-    """MMPose's associative embedding with another head, codec and no more."""
+    """MMPose's CID with another head, codec and input size, and no more."""
     cfg = get_config(
-        'mmpose::body_2d_keypoint/associative_embedding/coco/'
-        'ae_hrnet-w32_8xb24-300e_coco-512x512.py'
+        'mmpose::body_2d_keypoint/cid/coco/'
+        'cid_hrnet-w32_8xb20-140e_coco-512x512.py'
     )
     codec = dict(
         type='CenterOffset', input_size=(128, 128), heatmap_size=(32, 32)
     )
     cfg.model.head = dict(
         type='LOGOCAPHead',
-        in_channels=32,
+        in_channels=480,
         num_keypoints=17,
         refinement_channels=(16, 16, 16),
         decoder=codec,

@@ -59,3 +59,6 @@ val_dataloader = dict(dataset=dict(pipeline=val_pipeline))
 test_dataloader = val_dataloader
 val_evaluator = dict(type='EmptySafeCocoMetric')
 test_evaluator = val_evaluator
+
+# Nothing of the base's codec stays in the config's own entry.
+codec = dict(_delete_=True, **codec)

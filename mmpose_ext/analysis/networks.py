@@ -2,7 +2,7 @@
 
 import ast
 from dataclasses import dataclass, field
-from typing import Any, Iterator, Optional, Sequence, Tuple
+from typing import Any, Callable, Iterator, Optional, Sequence, Tuple
 
 import torch
 from mmengine.config import Config
@@ -30,13 +30,14 @@ class Call:
 
     Args:
         name (str): What the user called it.
-        module (nn.Module): The module.
+        module (Callable): The module; where it is a step that is timed, any
+            other function.
         args (tuple): Positional arguments.
         kwargs (dict): Keyword arguments.
     """
 
     name: str
-    module: nn.Module
+    module: Callable[..., Any]
     args: tuple = ()
     kwargs: dict = field(default_factory=dict)
 

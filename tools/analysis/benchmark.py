@@ -1,8 +1,19 @@
-"""Latency of two networks or modules, side by side in one run.
+"""Latency of two networks, modules or steps, side by side in one run.
 
-A and B are each a config (path, base name, or PACKAGE::PATH), a part of its
-network (CONFIG@backbone.stage4, timed on what the network gives it), or a
-module by itself ("dict(type='GPRNeck', in_channels=[32, 64])" with --maps).
+A and B are each
+
+  CONFIG          the network of a config (path, base name, or PACKAGE::PATH)
+  CONFIG@PATH     a part of it (CONFIG@backbone.stage4), on what the network
+                  gives it
+  "dict(type='GPRNeck', in_channels=[32, 64])"
+                  a module by itself, on --maps
+  encode:CONFIG   what the config's codec makes of the --persons of an image
+  decode:CONFIG   what the head makes of its outputs: the poses of as many
+                  persons as it may find, refined, after NMS; no flip test
+  predict:CONFIG  from images to these poses, flip test and NMS as in the
+                  config
+
+Weights and images are random, and the same in every run.
 """
 
 import argparse
@@ -14,7 +25,8 @@ from rich.console import Console
 from rich.table import Table
 
 import mmpose_ext
-from mmpose_ext.analysis import compare, describe_machine, load_call
+from mmpose_ext.analysis import Call, compare, describe_machine, load_call
+from mmpose_ext.analysis.pose_steps import STEPS, load_step
 from mmpose_ext.engine.checks import check_output_file
 from mmpose_ext.errors import InputError, run_tool
 from mmpose_ext.inference.files import write_json
@@ -61,6 +73,12 @@ def parse_args():
         help='the maps that a module by itself gets',
     )
     parser.add_argument('--batch', type=integer, default=1)
+    parser.add_argument(
+        '--persons',
+        type=integer,
+        default=3,
+        help='persons of an image that is encoded (default: 3)',
+    )
     parser.add_argument('--device', default='cpu', help='default: cpu')
     parser.add_argument(
         '--threads', type=integer, help='CPU threads (default: as torch does)'
@@ -105,11 +123,23 @@ def check_device(device: str) -> None:
         raise InputError(f"cannot use device '{device}': {reason}") from e
 
 
+def load(spec: str, args) -> Call:
+    """Load A or B."""
+    torch.manual_seed(0)
+    options = dict(shape=args.shape, batch=args.batch, device=args.device)
+    if spec.partition(':')[0] not in STEPS:
+        dtype = getattr(torch, args.dtype)
+        return load_call(spec, maps=args.maps, dtype=dtype, **options)
+    if args.dtype != 'float32':
+        raise InputError(f'{spec}: steps work in float32, got {args.dtype}')
+    return load_step(spec, persons=args.persons, **options)
+
+
 def show(result: dict) -> None:
     """Print the medians, and their ratio."""
     table = Table()
     table.add_column('')
-    table.add_column('network or module', overflow='fold')
+    table.add_column('what', overflow='fold')
     table.add_column('median (ms)', justify='right')
     for side in 'ab':
         median = result[side]['median'] * 1000
@@ -132,17 +162,9 @@ def main():
     if args.threads:
         torch.set_num_threads(args.threads)
     torch.backends.cudnn.benchmark = True
-    load = partial(
-        load_call,
-        shape=args.shape,
-        maps=args.maps,
-        batch=args.batch,
-        device=args.device,
-        dtype=getattr(torch, args.dtype),
-    )
     result = compare(
-        load(args.a),
-        load(args.b),
+        load(args.a, args),
+        load(args.b, args),
         rounds=args.rounds,
         warmup=args.warmup,
         min_seconds=args.min_seconds,
