@@ -3,7 +3,6 @@
 _base_ = ['./logocap_hrnet-w32_4xb12-140e_coco-512x512.py']
 
 train_cfg = dict(max_epochs=20, val_interval=20)
-optim_wrapper = dict(optimizer=dict(lr=2e-3))
 param_scheduler = [
     dict(
         type='CosineAnnealingLR',
@@ -13,7 +12,7 @@ param_scheduler = [
         convert_to_iter_based=True,
     )
 ]
-auto_scale_lr = dict(base_batch_size=8)
+auto_scale_lr = dict(base_batch_size=4)
 
 # Every epoch can be resumed, with the random numbers it would have drawn.
 default_hooks = dict(
@@ -23,16 +22,17 @@ default_hooks = dict(
         save_best=None,
         backend_args=dict(backend='atomic'),
     ),
-    logger=dict(interval=20),
+    logger=dict(interval=40),
 )
 custom_hooks = [*_base_.custom_hooks, dict(type='RandomStateHook')]
 
 # The persons are a fraction of those that COCO's images have at 512 px, and so
-# are the windows and the least area.
+# are the Gaussians, the windows and the least area.
 codec = dict(
     type='CenterOffset',
     input_size=(192, 192),
     heatmap_size=(48, 48),
+    sigma=(3, 1.5),
     min_area=16**2,
 )
 model = dict(
@@ -58,7 +58,15 @@ model = dict(
         offset_channels=64,
         embedding_channels=8,
         refinement_channels=(64, 64, 64),
-        window_radius=24,
+        # So short a training learns the offsets by a higher weight.
+        offset_loss=dict(
+            type='SoftWeightSmoothL1Loss',
+            use_target_weight=True,
+            supervise_empty=False,
+            beta=1 / 9,
+            loss_weight=0.05,
+        ),
+        window_radius=16,
         window_sigma=8,
         target_sigma=2,
         decoder=codec,
@@ -78,7 +86,7 @@ val_pipeline[1].input_size = codec['input_size']
 
 data_root = 'data/toy_persons/'
 train_dataloader = dict(
-    batch_size=8,
+    batch_size=4,
     num_workers=0,
     persistent_workers=False,
     dataset=dict(
