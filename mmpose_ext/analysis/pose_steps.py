@@ -12,6 +12,7 @@ from mmpose.registry import KEYPOINT_CODECS
 from mmpose.structures import PoseDataSample
 from mmpose.structures.bbox import bbox_xyxy2corner
 from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..engine.checks import explain_unknown_types
 from ..engine.config import load_config
@@ -37,8 +38,8 @@ def load_step(
 ) -> Call:
     """Load a step of a config, with what it works on.
 
-    Weights and images are random, as in :func:`load_network`; what is found
-    in them are not persons, but it is as many.
+    Weights and images are random, as in :func:`load_network`; the poses that
+    come of it are not those of persons, but as many.
 
     Args:
         spec (str): One of
@@ -85,21 +86,18 @@ def load_encode(cfg: Config, name: str = '', persons: int = 3) -> Call:
             encode these persons.
     """
     name = name or str(cfg.filename)
-    codec = cfg.get('codec')
-    if not isinstance(codec, dict) or 'type' not in codec:
-        raise InputError(f"{name}: expected a config with a 'codec', a dict")
+    codec_cfg = cfg.get('codec')
+    if not isinstance(codec_cfg, dict) or 'input_size' not in codec_cfg:
+        raise InputError(
+            f"{name}: expected a config with a 'codec', a dict with an "
+            f'input_size, got {codec_cfg}'
+        )
     with (
         DefaultScope.overwrite_default_scope('mmpose'),
         explain_unknown_types(cfg),
     ):
-        codec = KEYPOINT_CODECS.build(codec)
-    size = getattr(codec, 'input_size', None)
-    if size is None:
-        raise InputError(
-            f'{name}: expected a codec with an input_size, got '
-            f'{type(codec).__name__}'
-        )
-    known = make_persons(persons, size)
+        codec = KEYPOINT_CODECS.build(codec_cfg)
+    known = make_persons(persons, codec_cfg['input_size'])
     wanted = {'keypoints', 'keypoints_visible', *codec.auxiliary_encode_keys}
     if not wanted <= set(known):
         raise InputError(
@@ -247,14 +245,31 @@ def _load_estimator(
     """The model that finds as many persons as it can, images, samples."""
     network = load_network(cfg, name, shape, batch, device)
     model, (images,) = network.module, network.args
-    if not isinstance(model, BasePoseEstimator) or not model.with_head:
+    if not isinstance(model, BasePoseEstimator):
         raise InputError(
-            f'{name}: expected a pose estimator with a head, got '
-            f'{type(model).__name__}'
+            f'{name}: expected a pose estimator, got {type(model).__name__}'
         )
-    if hasattr(model.head.decoder, 'decode_thr'):
-        model.head.decoder.decode_thr = -1
-    return model, images, _make_samples(cfg, name, images)
+    samples = _make_samples(cfg, name, images)
+    decoder = getattr(model.head, 'decoder', None)
+    if hasattr(decoder, 'decode_thr'):
+        decoder.decode_thr = -1
+    _normalise(model, images)
+    return model, images, samples
+
+
+def _normalise(model: BasePoseEstimator, images: Tensor) -> None:
+    """Set the norms to their inputs; maps hardly vary in space otherwise.
+
+    Then there would be nothing to find where a random bias is negative.
+    """
+    norms = [m for m in model.modules() if isinstance(m, _BatchNorm)]
+    for norm in norms:
+        norm.train().momentum = 1
+    # Two, because norms after a global pooling need as many.
+    with torch.no_grad():
+        model.extract_feat(torch.cat([images, torch.rand_like(images)]))
+    for norm in norms:
+        norm.eval()
 
 
 def _make_samples(cfg: Config, name: str, images: Tensor) -> list:

@@ -45,6 +45,25 @@ def test_network_and_its_backbone(run, tiny_config, tmp_path):
     assert result['mmpose_ext'] == mmpose_ext.__version__
 
 
+@pytest.mark.parametrize(
+    'step, options',
+    [
+        ('encode', ['--persons', 1]),
+        ('decode', ['--batch', 2]),
+        ('predict', ['--shape', 32, 64]),
+    ],
+)
+def test_step_and_a_network(run, step, options, tiny_config, tmp_path):
+    out = tmp_path / 'latency.json'
+    a, b = f'{step}:{tiny_config}', str(tiny_config)
+    status, stdout, _ = run(a, b, *QUICK, *options, '--out', out)
+    assert status == 0 and 'A / B' in stdout
+    result = json.loads(out.read_text())
+    assert result['a']['name'] == a and result['b']['name'] == b
+    assert result['ratio'] > 0
+    assert result['settings']['persons'] == (1 if step == 'encode' else 3)
+
+
 @pytest.mark.parametrize('option', ['--dtype', '--amp'])
 def test_other_precision(run, option, tmp_path):
     status, stdout, _ = run(NECK, NECK, *MAPS, *QUICK, option, 'bfloat16')
@@ -55,6 +74,9 @@ def test_other_precision(run, option, tmp_path):
     'args, message',
     [
         ((NECK, NECK), 'error: dict(type='),
+        (('decode:no_such', NECK), "error: config 'no_such'"),
+        (('encode:x', NECK, '--persons', '0'), 'more than 0, got 0'),
+        (('predict:x', NECK, '--dtype', 'bfloat16'), 'steps work in float32'),
         ((NECK, 'no_such_config', *MAPS), "error: config 'no_such_config'"),
         ((NECK, NECK, *MAPS, '--device', 'tpu9'), "device 'tpu9'"),
         ((NECK, NECK, '--maps', '8x8'), 'expected CxHxW, got 8x8'),
