@@ -87,6 +87,7 @@ def test_registered_classes_are_found():
     assert names >= {'LOGOCAPHead', 'AttentiveNorm2d', 'ExpansionUpperBound'}
     assert names >= {'CenterOffset', 'KeypointExpansion'}
     assert names >= {'BottomupShortSideAffine', 'BottomupShortSideResize'}
+    assert 'BottomupGridMask' in names
 
 
 @pytest.mark.parametrize('item', REGISTERED, ids=lambda c: c.__name__)

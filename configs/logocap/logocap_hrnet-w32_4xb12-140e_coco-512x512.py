@@ -39,7 +39,7 @@ train_pipeline = [
     dict(type='BottomupShortSideAffine', input_size=codec['input_size']),
     dict(type='RandomFlip', direction='horizontal'),
     dict(type='GenerateTarget', encoder=codec),
-    dict(type='BottomupGetHeatmapMask'),
+    dict(type='BottomupGridMask'),
     dict(type='PackPoseInputs'),
 ]
 val_pipeline = [

@@ -206,7 +206,7 @@ def make_persons(number: int, size: Tuple[int, int], seed: int = 0) -> dict:
         dict: ``keypoints`` (N, 17, 2), px, ``keypoints_visible`` (N, 17),
         ``area`` (N,), 0.53 times that of the box around the keypoints,
         ``bbox`` (N, 4, 2), the corners of this box, ``iscrowd`` (N,), 0, and
-        ``flip``, False.
+        ``flip_direction``, None.
     """
     rng = np.random.default_rng(seed)
     poses = []
@@ -231,7 +231,7 @@ def make_persons(number: int, size: Tuple[int, int], seed: int = 0) -> dict:
         area=0.53 * (boxes[1] - boxes[0]).prod(axis=1),
         bbox=bbox_xyxy2corner(np.concatenate(boxes, axis=1)),
         iscrowd=np.zeros(number, int),
-        flip=False,
+        flip_direction=None,
     )
 
 

@@ -59,12 +59,12 @@ class CenterOffset(BaseKeypointCodec):
     keypoint also overwrites those after it.
 
     **Flips.** A cell x is r * x px with the stride r, the ratio of input and
-    map. The training mirrors images in pixels (x to W - 1 - x) but targets
-    in cells (x to w - 1 - x), which cancels, on average, the shift of
+    map. The training mirrors images in pixels (x to W - 1 - x) but targets in
+    cells (x to w - 1 - x), which cancels, on average, the shift of
     ``(r - 1) / 2`` px between these cells and those of an interpolation.
     MMPose's ``RandomFlip`` has mirrored the keypoints in pixels. With
-    ``flip`` the maps are therefore drawn for keypoints moved by r - 1 px to
-    the left; the labels are not moved. Only horizontal flips are known.
+    ``flip_direction`` the maps are therefore drawn for keypoints moved by
+    r - 1 px to the left; the labels are not moved. Vertical flips are refused.
 
     Note:
 
@@ -117,7 +117,7 @@ class CenterOffset(BaseKeypointCodec):
         ValueError: If an argument is out of its range.
     """
 
-    auxiliary_encode_keys = {'area', 'bbox', 'iscrowd', 'flip'}
+    auxiliary_encode_keys = {'area', 'bbox', 'iscrowd', 'flip_direction'}
 
     field_mapping_table = dict(
         heatmaps='heatmaps',
@@ -201,7 +201,7 @@ class CenterOffset(BaseKeypointCodec):
         area: Optional[np.ndarray] = None,
         bbox: Optional[np.ndarray] = None,
         iscrowd: Optional[np.ndarray] = None,
-        flip: Optional[bool] = None,
+        flip_direction: Optional[str] = None,
     ) -> dict:
         """Draw the maps and collect the labels.
 
@@ -221,9 +221,9 @@ class CenterOffset(BaseKeypointCodec):
                 keypoint have no centre.
             iscrowd (np.ndarray, optional): Of shape (N,); true where an
                 annotation is a crowd region. Defaults to ``None``, none is.
-            flip (bool, optional): Whether image and keypoints have been
-                mirrored horizontally, see the class. Defaults to ``None``,
-                they have not.
+            flip_direction (str, optional): ``'horizontal'`` if image and
+                keypoints have been mirrored, see the class. Defaults to
+                ``None``, they have not.
 
         Returns:
             dict: The items listed at the class.
@@ -235,7 +235,12 @@ class CenterOffset(BaseKeypointCodec):
         people = self._people(
             keypoints, keypoints_visible, area, bbox, iscrowd
         )
-        shift = (self.stride - 1 if flip else 0, 0)
+        if flip_direction not in (None, 'horizontal'):
+            raise ValueError(
+                'flip_direction must be horizontal or None, got '
+                f"'{flip_direction}'"
+            )
+        shift = (self.stride - 1 if flip_direction else 0, 0)
         joints = (people.keypoints - shift) / self.stride
         centers = (people.centers - shift) / self.stride
         drawn = people.labelled & _inside(joints, self.heatmap_size)
@@ -410,7 +415,7 @@ class CenterOffset(BaseKeypointCodec):
               centres, the last scores are 0, at arbitrary places.
 
         Raises:
-            ValueError: If the shapes do not fit or a map holds NaN.
+            ValueError: If the shapes do not fit or a map is not finite.
         """
         b, channels, h, w = _check_maps(heatmaps, offsets)
         dtype = torch.promote_types(heatmaps.dtype, torch.float32)
@@ -462,7 +467,7 @@ class CenterOffset(BaseKeypointCodec):
               keypoints.
 
         Raises:
-            ValueError: If the shapes do not fit or a map holds NaN.
+            ValueError: If the shapes do not fit or a map is not finite.
         """
         keypoints, _, scores = self.batch_decode(heatmaps[None], offsets[None])
         kept = scores[0] >= self.decode_thr
@@ -524,7 +529,7 @@ def _draw(
 
 
 def _check_maps(heatmaps: Tensor, offsets: Tensor) -> torch.Size:
-    """The shape of heatmaps that fit the offsets and hold no NaN."""
+    """The shape of heatmaps that fit the offsets and are finite."""
     shape = heatmaps.shape
     if len(shape) != 4 or offsets.shape != (
         shape[0],
@@ -536,10 +541,11 @@ def _check_maps(heatmaps: Tensor, offsets: Tensor) -> torch.Size:
             f'shape (B, 2K, H, W), got {tuple(shape)} and '
             f'{tuple(offsets.shape)}'
         )
-    if heatmaps.isnan().any() | offsets.isnan().any():
+    if not (heatmaps.isfinite().all() & offsets.isfinite().all()):
         for name, maps in (('heatmap', heatmaps), ('offset map', offsets)):
-            for image, channel in maps.isnan().any(3).any(2).nonzero():
+            for image, channel in (~maps.isfinite()).any(3).any(2).nonzero():
                 raise ValueError(
-                    f'{name} {int(channel)} of image {int(image)} holds NaN'
+                    f'{name} {int(channel)} of image {int(image)} holds NaN '
+                    'or infinity'
                 )
     return shape

@@ -146,7 +146,7 @@ def test_encode_is_a_loop_over_people_keypoints_and_cells(
     given_ = keypoints, visible, area, bbox, iscrowd
     before = [x.copy() for x in given_]
 
-    encoded = c.encode(*given_, flip)
+    encoded = c.encode(*given_, 'horizontal' if flip else None)
     for now, then in zip(given_, before):
         np.testing.assert_array_equal(now, then)
     *maps, kept = encode_by_loops(c, *given_, flip)
@@ -378,8 +378,8 @@ def test_flips_mirror_the_maps_on_the_grid_and_the_labels_in_pixels():
     keypoints = np.array([[[10.5, 8], [30, 33.25]], [[40, 20], [60, 47]]])
     area = np.array([500, 700])
     mirrored = keypoints * (-1, 1) + (63, 0)
-    plain = c.encode(keypoints, area=area, flip=False)
-    flipped = c.encode(mirrored, area=area, flip=True)
+    plain = c.encode(keypoints, area=area, flip_direction=None)
+    flipped = c.encode(mirrored, area=area, flip_direction='horizontal')
     for name in ('heatmaps', 'heatmap_weights'):
         np.testing.assert_allclose(
             flipped[name], plain[name][..., ::-1], atol=1e-6
@@ -392,7 +392,7 @@ def test_flips_mirror_the_maps_on_the_grid_and_the_labels_in_pixels():
     assert flipped['offsets'][:, 5, 9].tolist() == [-3.375, 3, 1.5, -3.3125]
     # What was right of the last column is off the grid, but not the image.
     keypoints[0, 1, 0] = 0.75
-    edge = c.encode(keypoints[:1], area=[500], flip=True)
+    edge = c.encode(keypoints[:1], area=[500], flip_direction='horizontal')
     assert edge['heatmaps'].any((1, 2)).tolist() == [True, False, True]
     assert edge['keypoint_weights'].tolist() == [[1, 1]]
 
@@ -400,7 +400,7 @@ def test_flips_mirror_the_maps_on_the_grid_and_the_labels_in_pixels():
 def test_no_flip_is_the_default():
     c = codec()
     keypoints = person((8, 9), (12, 14))
-    plain = c.encode(keypoints, area=[2000], flip=False)
+    plain = c.encode(keypoints, area=[2000], flip_direction=None)
     for name, value in c.encode(keypoints, area=[2000]).items():
         np.testing.assert_array_equal(value, plain[name])
 
@@ -413,7 +413,7 @@ def test_no_people(k):
         area=[],
         bbox=np.zeros((0, 4)),
         iscrowd=[],
-        flip=True,
+        flip_direction='horizontal',
     )
     assert encoded['heatmaps'].shape == (k + 1, 32, 32)
     assert encoded['offsets'].shape == (2 * k, 32, 32)
@@ -510,7 +510,11 @@ def test_round_trip(seed, flip):
     # Four people whose centres are far apart, keypoints inside.
     middles = np.array([[64, 64], [64, 192], [192, 64], [192, 192]])
     keypoints = middles[:, None] + rng.uniform(-40, 40, (4, 17, 2))
-    encoded = c.encode(keypoints, area=rng.uniform(2e3, 9e3, 4), flip=flip)
+    encoded = c.encode(
+        keypoints,
+        area=rng.uniform(2e3, 9e3, 4),
+        flip_direction='horizontal' if flip else None,
+    )
     maps = [torch.tensor(encoded[x]) for x in ('heatmaps', 'offsets')]
     decoded, (scores, joint_scores) = c.decode(*maps)
     assert joint_scores is None
@@ -679,7 +683,7 @@ def test_in_a_pipeline_of_mmpose(number, flip):
         visible,
         area=results['area'],
         bbox=results['bbox'],
-        flip=flip,
+        flip_direction='horizontal' if flip else None,
     )
     assert set(sample.gt_fields.keys()) == {
         'heatmaps',

@@ -1,10 +1,12 @@
 from .affine import PaddedTopdownAffine
 from .bottomup import BottomupShortSideAffine, BottomupShortSideResize
+from .bottomup_mask import BottomupGridMask
 from .color import ChannelPermutation
 from .occlusion import BodyMasking, Cutout, KeypointMasking
 
 __all__ = [
     'BodyMasking',
+    'BottomupGridMask',
     'BottomupShortSideAffine',
     'BottomupShortSideResize',
     'ChannelPermutation',

@@ -55,7 +55,8 @@ class BottomupShortSideResize(BaseTransform):
 
     Raises:
         ValueError: If ``input_size`` or ``size_factor`` is not positive, or
-            a side of an image has more than 32766 pixels.
+            a side of an image, or of what it becomes, has more than 32766
+            pixels.
     """
 
     def __init__(
@@ -254,11 +255,12 @@ def _warp(
     img: np.ndarray, matrix: np.ndarray, size: Tuple[int, int], pad_val: int
 ) -> np.ndarray:
     """Sample an image of some size (w, h) bilinearly from another one."""
-    if max(img.shape[:2]) > _MAX_SIDE:
-        raise ValueError(
-            f'expected an image of up to {_MAX_SIDE} px a side, got one of '
-            f'{img.shape[1]} x {img.shape[0]}'
-        )
+    for (w, h), what in ((img.shape[1::-1], 'image'), (size, 'input')):
+        if max(w, h) > _MAX_SIDE:
+            raise ValueError(
+                f'expected an {what} of up to {_MAX_SIDE} px a side, got one '
+                f'of {w} x {h}'
+            )
     # An int alone would be the value of the first channel.
     border = (pad_val,) * 3
     return cv2.warpAffine(

@@ -353,7 +353,7 @@ class LOGOCAPHead(BaseHead):
         y = grid[:, :, 0, :, 1].mT / stride
         span = (self.expansion.ksize - 1) * float(self.expansion.spacing.max())
         codes = sample_codes(embedding, image, x, y, span / stride)
-        return self.refinement(codes)
+        return self.refinement(codes.to(embedding.dtype))
 
     def _windows(
         self, heatmaps: Tensor, image: Tensor, poses: Tensor
@@ -409,7 +409,8 @@ class LOGOCAPHead(BaseHead):
                   in MMPose's DEKR; see
                   :func:`~mmpose_ext.evaluation.nearby_pose_nms`. No NMS if the
                   first is missing.
-                - ``nms_oks_thr`` (float): MMPose's OKS NMS instead.
+                - ``nms_oks_thr`` (float): MMPose's OKS NMS instead, also of
+                  ``max_num_people`` at most.
                 - ``output_heatmaps`` (bool): Whether the maps are returned
                   too. Not if missing.
 
@@ -466,8 +467,13 @@ class LOGOCAPHead(BaseHead):
             list[InstanceData]: See :meth:`predict`; before any NMS, by falling
             score of the centres, and only those whose ``bbox_scores`` are
             above 0.
+
+        Raises:
+            ValueError: If a map holds NaN or infinity.
         """
         heatmaps, offsets, embedding = batch_outputs
+        if not embedding.isfinite().all():
+            raise ValueError('the embedding holds NaN or infinity')
         poses, _, scores = self.decoder.batch_decode(heatmaps, offsets)
         # The best one also where none is good.
         kept = scores >= self.decoder.decode_thr
@@ -555,13 +561,14 @@ def _suppress(
     """The poses that the NMS keeps."""
     if not len(poses):
         return poses
+    most = test_cfg.get('max_num_people', 30)
     if test_cfg.get('nms_dist_thr'):
         kept = nearby_pose_nms(
             poses.keypoints,
             poses.bbox_scores,
             test_cfg['nms_dist_thr'],
             test_cfg.get('nms_joints_thr'),
-            test_cfg.get('max_num_people', 30),
+            most,
         )
     elif test_cfg.get('nms_oks_thr'):
         sides = poses.bboxes[:, 2:] - poses.bboxes[:, :2]
@@ -574,7 +581,9 @@ def _suppress(
                 sides.prod(axis=1),
             )
         ]
+        # By falling score.
         kept = oks_nms(candidates, test_cfg['nms_oks_thr'], np.array(sigmas))
+        kept = kept[:most]
     else:
         return poses
     return poses[np.asarray(kept)]

@@ -435,3 +435,10 @@ def test_refuse_images_beyond_opencv(cls):
     img = np.zeros((32767, 1), np.uint8)
     with pytest.raises(ValueError, match=r'up to 32766 px .* 1 x 32767'):
         cls((64, 64))(dict(img=img))
+
+
+def test_refuses_what_becomes_too_large():
+    """Three pixels become 512, and so 700 far too many."""
+    resize = BottomupShortSideResize((512, 512))
+    with pytest.raises(ValueError, match='an input of up to 32766 px'):
+        resize(dict(img=np.zeros((3, 700, 3), np.uint8)))

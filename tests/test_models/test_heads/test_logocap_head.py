@@ -366,6 +366,7 @@ def test_a_low_centre_alone_is_kept():
         (dict(nms_dist_thr=0.05), 2),
         (dict(nms_dist_thr=0.05, max_num_people=1), 1),
         (dict(nms_oks_thr=0.9), 2),
+        (dict(nms_oks_thr=0.9, max_num_people=1), 1),
     ],
 )
 def test_nms(cfg, kept):
@@ -385,16 +386,29 @@ def test_nms(cfg, kept):
     assert result.bbox_scores.tolist() == [3.0, 1, 2][:kept]
 
 
-def test_half_precision_of_the_network_keeps_places():
-    """A centre's and a keypoint's pixel do not depend on autocast."""
-    head = make_head().float().eval()
+def test_autocast_changes_the_refinement_only():
+    """Initial poses, windows and peaks are of full precision."""
     maps = tuple(m.float() for m in make_maps())
+    for adaptation, tolerance in (('none', 0), ('full', 0.75)):
+        head = make_head(adaptation=adaptation).float().eval()
+        with torch.no_grad():
+            exact = head.decode(maps)
+            with torch.autocast('cpu', torch.bfloat16):
+                rough = head.decode(maps)
+        for a, b in zip(rough, exact):
+            assert len(b) >= 1
+            np.testing.assert_allclose(
+                a.keypoints, b.keypoints, rtol=0, atol=tolerance
+            )
+
+
+def test_a_network_of_half_precision():
+    head = make_head().bfloat16().eval()
+    feats = (make_feats()[0].bfloat16(),)
     with torch.no_grad():
-        exact = head.decode(maps)
-        with torch.autocast('cpu', torch.bfloat16):
-            rough = head.decode(tuple(m.bfloat16().float() for m in maps))
-    assert rough[0].keypoints.dtype == np.float32
-    assert [len(r) for r in rough] == [len(r) for r in exact]
+        results = head.decode(head.forward(feats))
+    assert all(np.isfinite(r.keypoints).all() for r in results)
+    assert all(r.keypoints.dtype == np.float32 for r in results)
 
 
 # -- Losses ------------------------------------------------------------------
@@ -621,6 +635,20 @@ def test_loss_gradients():
     )
 
 
+def test_losses_under_autocast():
+    head = make_head(match_thr=0.05).float()
+    samples = make_targets(batch=1)
+    feats = (make_feats(1)[0].float(),)
+    exact = head.loss(feats, samples)
+    with torch.autocast('cpu', torch.bfloat16):
+        rough = head.loss(feats, samples)
+        sum(rough.values()).backward()
+    for name, loss in rough.items():
+        assert_close(loss.double(), exact[name].double(), rtol=0.1, atol=1e-3)
+    gradients = [p.grad for p in head.parameters()]
+    assert all(g.isfinite().all() for g in gradients)
+
+
 # -- Bad input ---------------------------------------------------------------
 
 
@@ -652,11 +680,15 @@ def test_wrong_test_cfg():
         )
 
 
-def test_nan_is_named():
-    heatmaps, *others = make_maps()
-    heatmaps[1, 2, 3, 4] = torch.nan
-    with pytest.raises(ValueError, match='NaN'):
-        make_head().decode((heatmaps, *others))
+@pytest.mark.parametrize('value', [torch.nan, torch.inf])
+def test_what_is_not_finite_is_named(value):
+    names = r'heatmap 2 of image 1', r'offset map 2 of image 1', 'embedding'
+    channels = 2, 2, 0
+    for i, (name, channel) in enumerate(zip(names, channels)):
+        maps = make_maps()
+        maps[i][1, channel, 3, 4] = value
+        with pytest.raises(ValueError, match=f'{name} holds NaN'):
+            make_head().decode(maps)
 
 
 def test_fourteen_keypoints():

@@ -1,0 +1,94 @@
+"""The part of the heatmaps that a bottom-up training learns from."""
+
+from typing import Dict, Sequence, Tuple, Union
+
+import cv2
+import numpy as np
+import xtcocotools.mask as cocomask
+from mmcv.transforms import BaseTransform
+from mmpose.registry import TRANSFORMS
+
+
+@TRANSFORMS.register_module()
+class BottomupGridMask(BaseTransform):
+    """Mask crowds and persons without keypoints, on the heatmaps' own grid.
+
+    As in the training of `Learning Local-Global Contextual Adaptation for
+    Multi-Person Pose Estimation <https://arxiv.org/abs/2109.03622>`_
+    (LOGO-CAP): the image's mask is warped to the size of the heatmaps, a
+    cell x lying at stride * x px as in their targets, and cut at 0.5; a flip
+    mirrors the grid. What is outside of the image is masked, too.
+
+    MMPose's ``BottomupGetHeatmapMask``, in whose place it stands, takes
+    polygons only, and so leaves COCO's crowd regions, which are run-length
+    encoded, in the loss; and it has cell x at stride * x + (stride - 1) / 2
+    px.
+
+    Required Keys:
+
+        - img_shape, (h, w) of the image before the warp
+        - input_size, (w, h) of the network input
+        - heatmaps (C, H, W)
+        - warp_mat (2, 3), from the image to the input
+        - invalid_segs (optional), polygons or run lengths in COCO's format
+        - flip_direction (optional)
+
+    Added Keys:
+
+        - heatmap_mask (H, W), bool, True where the loss counts
+
+    Raises:
+        ValueError: If ``flip_direction`` is neither horizontal nor None.
+    """
+
+    def transform(self, results: Dict) -> dict:
+        """Add the mask.
+
+        Args:
+            results (dict): The result dict.
+
+        Returns:
+            dict: The result dict, see the class.
+        """
+        direction = results.get('flip_direction')
+        if direction not in (None, 'horizontal'):
+            raise ValueError(
+                f"flip_direction must be horizontal or None, got '{direction}'"
+            )
+        height, width = results['heatmaps'].shape[1:]
+        invalid = _decode(
+            results.get('invalid_segs', []), results['img_shape']
+        )
+        cells_per_px = np.divide((width, height), results['input_size'])
+        mask = cv2.warpAffine(
+            1 - invalid.astype(np.float32),
+            results['warp_mat'] * cells_per_px[:, None],
+            (width, height),
+            flags=cv2.INTER_LINEAR,
+        )
+        mask = mask > 0.5
+        if direction is not None:
+            mask = mask[:, ::-1]
+        results['heatmap_mask'] = np.ascontiguousarray(mask)
+        return results
+
+    def __repr__(self) -> str:
+        return f'{self.__class__.__name__}()'
+
+
+def _decode(
+    segs: Sequence[Union[list, dict]], shape: Tuple[int, int]
+) -> np.ndarray:
+    """The union of segmentations in COCO's format, of shape (h, w), 0 or 1."""
+    height, width = shape[:2]
+    rles = []
+    for seg in segs:
+        # Compressed run lengths are what merge takes; nothing is nothing.
+        if isinstance(seg, dict) and not isinstance(seg['counts'], list):
+            rles.append(seg)
+        elif seg:
+            found = cocomask.frPyObjects(seg, height, width)
+            rles += found if isinstance(found, list) else [found]
+    if not rles:
+        return np.zeros((height, width), np.uint8)
+    return cocomask.decode(cocomask.merge(rles))

@@ -1,0 +1,110 @@
+import cv2
+import numpy as np
+import pytest
+import xtcocotools.mask as cocomask
+from mmpose.datasets.transforms import BottomupGetHeatmapMask
+
+from mmpose_ext.datasets.transforms import BottomupGridMask
+
+# A crowd: columns 8 to 15 of rows 4 to 19.
+REGION = np.zeros((24, 40), np.uint8, order='F')
+REGION[4:20, 8:16] = 1
+
+
+def run_lengths(compressed):
+    rle = cocomask.encode(REGION)
+    if compressed:
+        return rle
+    column_wise = REGION.flatten(order='F')
+    changes = np.flatnonzero(np.diff(column_wise)) + 1
+    counts = np.diff([0, *changes, column_wise.size]).tolist()
+    return dict(size=[24, 40], counts=counts)
+
+
+POLYGON = [[8, 4, 16, 4, 16, 20, 8, 20]]
+SEGMENTS = dict(
+    polygon=POLYGON,
+    run_lengths=run_lengths(False),
+    compressed=run_lengths(True),
+)
+
+
+def make_results(*segs, warp_mat=None, **kwargs):
+    return dict(
+        img_shape=(24, 40),
+        input_size=(40, 24),
+        heatmaps=np.zeros((3, 6, 10), np.float32),
+        warp_mat=np.eye(2, 3) if warp_mat is None else np.array(warp_mat),
+        invalid_segs=list(segs),
+        **kwargs,
+    )
+
+
+@pytest.mark.parametrize('kind', SEGMENTS)
+def test_every_format_is_masked(kind):
+    mask = BottomupGridMask()(make_results(SEGMENTS[kind]))['heatmap_mask']
+    # Cell x is at 4 x px: columns 2 and 3, rows 1 to 4.
+    expected = np.ones((6, 10), bool)
+    expected[1:5, 2:4] = False
+    assert mask.dtype == bool
+    np.testing.assert_array_equal(mask, expected)
+
+
+def test_mmpose_leaves_run_lengths_in():
+    """The reason for a transform of ours."""
+    results = BottomupGetHeatmapMask()(make_results(run_lengths(False)))
+    assert results['heatmap_mask'].all()
+
+
+def test_union_and_nothing():
+    other = [[32, 0, 40, 0, 40, 8, 32, 8]]
+    results = make_results(run_lengths(False), other, [])
+    mask = BottomupGridMask()(results)['heatmap_mask']
+    assert (~mask).sum() == 8 + 4
+    for nothing in (make_results(), make_results([])):
+        assert BottomupGridMask()(nothing)['heatmap_mask'].all()
+
+
+def test_warps_to_the_grid():
+    """Half the size, and 8 px to the right in the input."""
+    results = make_results(POLYGON, warp_mat=[[0.5, 0, 8], [0, 0.5, 0]])
+    mask = BottomupGridMask()(results)['heatmap_mask']
+    expected = np.zeros((6, 10), bool)
+    for row in range(6):
+        for column in range(10):
+            x, y = 2 * (4 * column - 8), 2 * 4 * row
+            inside = 0 <= x < 40 and 0 <= y < 24
+            crowd = 8 <= x < 16 and 4 <= y < 20
+            expected[row, column] = inside and not crowd
+    np.testing.assert_array_equal(mask, expected)
+
+
+def test_flip_mirrors_the_grid():
+    plain = BottomupGridMask()(make_results(POLYGON))['heatmap_mask']
+    results = make_results(POLYGON, flip_direction='horizontal')
+    mask = BottomupGridMask()(results)['heatmap_mask']
+    np.testing.assert_array_equal(mask, plain[:, ::-1])
+    results = make_results(POLYGON, flip_direction=None)
+    np.testing.assert_array_equal(
+        BottomupGridMask()(results)['heatmap_mask'], plain
+    )
+
+
+def test_cut_at_one_half():
+    """By a warp between pixels, as OpenCV has it."""
+    matrix = np.array([[0.9, 0.2, 1.3], [-0.2, 0.9, 2.7]])
+    results = make_results(POLYGON, warp_mat=matrix)
+    mask = BottomupGridMask()(results)['heatmap_mask']
+    soft = cv2.warpAffine(1 - REGION.astype(float), matrix / 4, (10, 6))
+    np.testing.assert_array_equal(mask, soft > 0.5)
+    assert 0 < mask.sum() < mask.size
+
+
+def test_vertical_flips_are_refused():
+    results = make_results(flip_direction='vertical')
+    with pytest.raises(ValueError, match="got 'vertical'"):
+        BottomupGridMask()(results)
+
+
+def test_repr():
+    assert repr(BottomupGridMask()) == 'BottomupGridMask()'
