@@ -7,6 +7,7 @@ by a detector (--det-config, --det-checkpoint), or read from a file of boxes
 
 import argparse
 import os
+from itertools import chain
 from pathlib import Path
 from typing import Callable, Dict, List, Optional, Sequence
 
@@ -21,7 +22,9 @@ from mmpose_ext.engine.arguments import positive_int
 from mmpose_ext.errors import InputError, run_tool
 from mmpose_ext.inference import PersonDetector, read_boxes
 from mmpose_ext.inference.demos import (
+    PoseEstimation,
     add_model_arguments,
+    check_inputs_stay,
     describe_keypoints,
     list_images,
     load_models,
@@ -32,7 +35,7 @@ from mmpose_ext.inference.files import (
     write_jpeg,
     write_json,
 )
-from mmpose_ext.inference.poses import estimate_poses, is_bottomup
+from mmpose_ext.inference.poses import is_bottomup
 
 # From paths and images to the persons of each, (N, 5); None where the whole
 # image goes to the pose model.
@@ -100,6 +103,7 @@ def plan_outputs(paths: Sequence[Path], args) -> Dict[Path, Sequence[Path]]:
                 f"'{found[0]}' exists; give another --out-dir, --overwrite "
                 'it, or --resume after it'
             )
+    check_inputs_stay(paths, chain(*outputs.values()))
     return outputs
 
 
@@ -153,6 +157,7 @@ def main(argv=None) -> None:
     check_boxes(args)
     model, detector = load_models(args)
     find_persons = build_finder(args, paths, model, detector)
+    estimate = PoseEstimation(model, args.score_thr, args.batch_size)
     draw = PoseDrawer(model.dataset_meta, args.kpt_thr)
     meta = describe_keypoints(model.dataset_meta)
 
@@ -164,9 +169,7 @@ def main(argv=None) -> None:
             images = [read_image(path) for path in batch]
             found = find_persons(batch, images)
             for path, image, boxes in zip(batch, images, found):
-                poses = estimate_poses(
-                    model, image, boxes, args.batch_size, args.score_thr
-                )
+                poses = estimate(image, boxes)
                 picture, prediction = outputs[path]
                 write_jpeg(picture, draw(image, poses))
                 height, width = image.shape[:2]
@@ -184,6 +187,7 @@ def main(argv=None) -> None:
                 )
                 persons += len(poses)
                 progress.advance(bar)
+    estimate.report_nobody()
     print(f'{persons} persons in {len(todo)} images: {args.out_dir}')
 
 

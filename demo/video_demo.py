@@ -16,6 +16,7 @@ import math
 import statistics
 from itertools import islice
 from pathlib import Path
+from typing import Union
 
 import mmpose_ext  # noqa: F401  # isort: skip  first: it mends the others
 import numpy as np
@@ -28,14 +29,22 @@ from mmpose_ext.engine.arguments import positive_int
 from mmpose_ext.engine.checks import check_output_file
 from mmpose_ext.errors import InputError, run_tool
 from mmpose_ext.inference.demos import (
+    PoseEstimation,
     add_model_arguments,
+    check_inputs_stay,
     describe_keypoints,
     load_models,
 )
 from mmpose_ext.inference.drawing import PoseDrawer, draw_label
 from mmpose_ext.inference.files import write_json
-from mmpose_ext.inference.poses import estimate_poses
-from mmpose_ext.inference.video import device_time, open_frames, open_output
+from mmpose_ext.inference.video import (
+    FrameFiles,
+    VideoFile,
+    device_time,
+    open_frames,
+    open_output,
+    written_files,
+)
 
 
 def parse_args(argv=None):
@@ -84,16 +93,25 @@ def frame_rate(text: str) -> float:
     return rate
 
 
-def check_outputs(args, source: Path) -> None:
-    if Path(args.out).resolve() == source.resolve():
-        raise InputError(f"--out '{args.out}' would replace its own input")
-    if args.predictions and args.resume:
+def check_outputs(args, frames: Union[VideoFile, FrameFiles]) -> None:
+    written = written_files(args.out, frames)
+    check_inputs_stay(frames.paths, written)
+    if not args.predictions:
+        return
+    check_inputs_stay(frames.paths, [args.predictions])
+    if Path(args.predictions).resolve() in {
+        path.resolve() for path in (Path(args.out), *written)
+    }:
+        raise InputError(
+            f"--predictions '{args.predictions}' would replace what --out "
+            f"'{args.out}' writes"
+        )
+    if args.resume:
         raise InputError(
             '--predictions needs the poses of all frames, which --resume does '
             'not estimate again: leave out one of them'
         )
-    if args.predictions:
-        check_output_file(args.predictions, args.overwrite)
+    check_output_file(args.predictions, args.overwrite)
 
 
 def describe_frame(name: str, image: np.ndarray, poses: InstanceData) -> dict:
@@ -109,11 +127,12 @@ def describe_frame(name: str, image: np.ndarray, poses: InstanceData) -> dict:
 def main(argv=None) -> None:
     args = parse_args(argv)
     frames = open_frames(args.input)
-    check_outputs(args, frames.path)
+    check_outputs(args, frames)
     output = open_output(
         args.out, args.fps or frames.fps, args.overwrite, args.resume
     )
     model, detector = load_models(args)
+    estimate = PoseEstimation(model, args.score_thr)
     draw = PoseDrawer(model.dataset_meta, args.kpt_thr)
 
     total = min(frames.number, args.max_frames or frames.number) or None
@@ -126,9 +145,7 @@ def main(argv=None) -> None:
                 image = decode()
                 start = device_time(args.device)
                 boxes = None if detector is None else detector([image])[0]
-                poses = estimate_poses(
-                    model, image, boxes, score_thr=args.score_thr
-                )
+                poses = estimate(image, boxes)
                 rates.append(1 / (device_time(args.device) - start))
                 picture = draw(image, poses)
                 output.write(name, draw_label(picture, f'{rates[-1]:.1f} FPS'))
@@ -150,6 +167,7 @@ def main(argv=None) -> None:
             },
         )
     speed = f', median {statistics.median(rates):.1f} FPS' if rates else ''
+    estimate.report_nobody()
     print(f'{len(rates)} frames{speed}: {args.out}')
 
 

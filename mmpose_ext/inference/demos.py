@@ -2,19 +2,23 @@
 
 import argparse
 import glob
+import math
 import os
 import re
+import sys
 from pathlib import Path
-from typing import List, Optional, Tuple
+from typing import Iterable, List, Optional, Tuple, Union
 
+import numpy as np
 from mmengine.device import get_device
+from mmengine.structures import InstanceData
 from torch import nn
 
 from ..engine.arguments import usable_device
 from ..engine.config import load_config
 from ..errors import InputError
 from .persons import PersonDetector
-from .poses import is_bottomup, load_pose_model
+from .poses import estimate_poses, is_bottomup, load_pose_model
 
 IMAGE_SUFFIXES = ('.bmp', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp')
 
@@ -76,13 +80,96 @@ def load_models(
             f'{args.pose_config} is of a bottom-up model, which finds the '
             f'persons itself: leave out --det-config {args.det_config}'
         )
+    # Without --score-thr, which is for PoseEstimation: it tells of the scores
+    # below.
     detector = PersonDetector(
-        load_config(args.det_config),
-        args.det_checkpoint,
-        args.device,
-        args.score_thr,
+        load_config(args.det_config), args.det_checkpoint, args.device
     )
     return model, detector
+
+
+class PoseEstimation:
+    """The persons of images who score enough, and a hint if none ever does.
+
+    Args:
+        model (nn.Module): See :func:`load_pose_model`.
+        score_thr (float): Persons of a lower score are left out.
+        batch_size (int): Persons per step of a top-down model. Defaults to
+            32.
+
+    Attributes:
+        highest (float): The highest score of a person in all images so far,
+            minus infinity where there was none.
+    """
+
+    def __init__(
+        self, model: nn.Module, score_thr: float, batch_size: int = 32
+    ):
+        self.model = model
+        self.score_thr = score_thr
+        self.batch_size = batch_size
+        self.highest = -math.inf
+        self._images = 0
+
+    def __call__(
+        self, image: np.ndarray, boxes: Optional[np.ndarray] = None
+    ) -> InstanceData:
+        """Estimate the poses of an image.
+
+        Args:
+            image (np.ndarray): BGR image of shape (H, W, 3).
+            boxes (np.ndarray, optional): The persons of a top-down model,
+                see :func:`estimate_poses`. Defaults to ``None``.
+
+        Returns:
+            InstanceData: As of :func:`estimate_poses`.
+        """
+        if boxes is None:
+            poses = estimate_poses(self.model, image, score_thr=-math.inf)
+            scores = np.array(poses.bbox_scores)
+            poses = poses[scores >= self.score_thr]
+        else:  # these have scores before poses, which take their time
+            scores = boxes[:, 4]
+            poses = estimate_poses(
+                self.model, image, boxes, self.batch_size, self.score_thr
+            )
+        self._images += 1
+        self.highest = max([self.highest, *scores])
+        return poses
+
+    def report_nobody(self) -> None:
+        """Tell why on stderr, if no image had a person who scores enough."""
+        if not self._images or self.highest >= self.score_thr:
+            return
+        if self.highest == -math.inf:
+            hint = 'no person was found, of whatever score'
+        else:
+            hint = (
+                f'no person scored at least {self.score_thr:g}: the highest '
+                f'score was {self.highest:.3g}, see --score-thr'
+            )
+        print(hint, file=sys.stderr)
+
+
+def check_inputs_stay(
+    inputs: Iterable[Union[str, Path]], outputs: Iterable[Union[str, Path]]
+) -> None:
+    """Check that no output replaces an input, whatever links lead to it.
+
+    Args:
+        inputs (Iterable[str | Path]): The files that are read.
+        outputs (Iterable[str | Path]): The files that are to be written.
+
+    Raises:
+        InputError: If one does.
+    """
+    read = {Path(path).resolve() for path in inputs}
+    for path in outputs:
+        if Path(path).resolve() in read:
+            raise InputError(
+                f"output '{path}' would replace its own input: choose another "
+                'name or folder'
+            )
 
 
 def describe_keypoints(dataset_meta: dict) -> dict:

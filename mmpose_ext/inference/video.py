@@ -5,7 +5,7 @@ import time
 import warnings
 from functools import partial
 from pathlib import Path
-from typing import Callable, Iterator, Optional, Sequence, Tuple, Union
+from typing import Callable, Iterator, List, Optional, Sequence, Tuple, Union
 
 import cv2
 import numpy as np
@@ -34,6 +34,7 @@ class VideoFile:
         path (str | Path): The video.
 
     Attributes:
+        paths (Sequence[Path]): The files that are read, which is the video.
         fps (float): Frames per second; 25 where the file has no rate.
         number (int): How many frames the file promises, 0 if nothing.
 
@@ -45,6 +46,7 @@ class VideoFile:
     def __init__(self, path: Union[str, Path]):
         check_file(path, 'video')
         self.path = Path(path)
+        self.paths = [self.path]
         capture = cv2.VideoCapture(str(path))
         if not capture.read()[0]:
             raise InputError(f"video '{path}' cannot be decoded")
@@ -81,6 +83,7 @@ class FrameFiles:
         paths (Sequence[Path]): The images, in order.
 
     Attributes:
+        paths (Sequence[Path]): The files that are read, the images.
         path (Path): The common folder of the images.
         fps (float): 25.
         number (int): How many images there are.
@@ -140,7 +143,7 @@ class VideoWriter:
     def __init__(self, path: Union[str, Path], fps: float = DEFAULT_FPS):
         self.path = Path(path)
         self.fps = fps
-        self._part = self.path.with_suffix(f'.part{self.path.suffix}')
+        self._part = _part(self.path)
         self._writer: Optional[cv2.VideoWriter] = None
         self._size = (0, 0)
 
@@ -244,6 +247,29 @@ class FrameWriter:
         """
         content = cv2.imencode(Path(name).suffix, image)[1]
         write_atomic(self.folder / name, content.tobytes())
+
+
+def written_files(
+    path: Union[str, Path], frames: Union[VideoFile, FrameFiles]
+) -> List[Path]:
+    """The files that the output for some frames is written to.
+
+    Args:
+        path (str | Path): See :func:`open_output`.
+        frames (VideoFile | FrameFiles): The frames.
+
+    Returns:
+        List[Path]: A video, as it is made and as it is complete; or the
+        images of a folder, but for the frames of a video only the folder.
+    """
+    path = Path(path)
+    if path.suffix:
+        return [path, _part(path)]
+    return [path / p.relative_to(frames.path) for p in frames.paths]
+
+
+def _part(path: Path) -> Path:
+    return path.with_suffix(f'.part{path.suffix}')
 
 
 def open_output(

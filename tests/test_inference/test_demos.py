@@ -3,18 +3,23 @@
 import argparse
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from mmengine.config import Config
+from mmengine.structures import InstanceData
 from mmpose.datasets.datasets.utils import parse_pose_metainfo
 from mmpose.models import build_pose_estimator
 
 from mmpose_ext.errors import InputError
+from mmpose_ext.inference import demos
 from mmpose_ext.inference.demos import (
+    PoseEstimation,
     _natural,
     add_model_arguments,
+    check_inputs_stay,
     describe_keypoints,
     list_images,
     load_models,
@@ -45,7 +50,7 @@ def test_models(tiny_config, tiny_detector, toy_persons, tmp_path):
     assert type(model).__name__ == 'TopdownPoseEstimator'
     assert found is None
     _, found = load(tiny_config, weights, *detector, '--score-thr', '0.7')
-    assert found.score_thr == 0.7
+    assert found.score_thr == 0  # that of PoseEstimation sees all boxes
 
     for half in (detector[:2], detector[2:]):
         with pytest.raises(InputError, match='belong together'):
@@ -59,6 +64,67 @@ def test_models(tiny_config, tiny_detector, toy_persons, tmp_path):
     assert found is None
     with pytest.raises(InputError, match=r'finds the persons itself.*tiny_d'):
         load(BOTTOMUP, weights, *detector)
+
+
+@pytest.fixture
+def scores(monkeypatch):
+    """The scores of the persons in the images without boxes, in turn."""
+    scores = []
+
+    def estimate(model, image, boxes=None, batch_size=32, score_thr=0.0):
+        found = scores.pop(0) if boxes is None else boxes[:, 4].tolist()
+        return InstanceData(bbox_scores=[s for s in found if s >= score_thr])
+
+    monkeypatch.setattr(demos, 'estimate_poses', estimate)
+    return scores
+
+
+HINT = 'no person scored at least 0.3: the highest score was {}, see '
+HINT += '--score-thr\n'
+
+
+@pytest.mark.parametrize(
+    ('found', 'kept', 'hint'),
+    [
+        ([[0.05, 0.1234], [], [0.02]], [0, 0, 0], HINT.format(0.123)),
+        ([[-2.0]], [0], HINT.format(-2)),
+        ([[], []], [0, 0], 'no person was found, of whatever score\n'),
+        ([[0.1], [0.3, 0.2, 0.9]], [0, 2], ''),
+        ([], [], ''),
+    ],
+)
+def test_a_hint_if_nobody_scores_enough(found, kept, hint, scores, capsys):
+    image = np.zeros((4, 4, 3), dtype=np.uint8)
+    scores += found
+    estimate = PoseEstimation(None, 0.3)
+    assert [len(estimate(image).bbox_scores) for _ in found] == kept
+    estimate.report_nobody()
+    assert capsys.readouterr() == ('', hint)
+
+    estimate = PoseEstimation(None, 0.3)
+    for persons, number in zip(found, kept):
+        boxes = np.zeros((len(persons), 5))
+        boxes[:, 4] = persons
+        assert len(estimate(image, boxes).bbox_scores) == number
+    estimate.report_nobody()
+    assert capsys.readouterr() == ('', hint)
+
+
+def test_inputs_stay(tmp_path, monkeypatch):
+    (tmp_path / 'in').mkdir()
+    for name in 'ab':
+        (tmp_path / f'in/{name}.jpg').touch()
+    (tmp_path / 'folder').symlink_to('in')
+    (tmp_path / 'link.jpg').symlink_to('in/b.jpg')
+    monkeypatch.chdir(tmp_path)
+    inputs = [tmp_path / 'in/a.jpg', 'in/b.jpg']
+    for output in ('in/a.jpg', 'folder/a.jpg', 'link.jpg', 'x/../in/b.jpg'):
+        for path in (output, tmp_path / output):
+            with pytest.raises(InputError, match=f"'{path}' would replace"):
+                check_inputs_stay(inputs, ['in/c.jpg', path])
+    with pytest.raises(InputError, match='would replace'):
+        check_inputs_stay(['link.jpg'], ['in/b.jpg'])
+    check_inputs_stay(inputs, ['in/c.jpg', 'a.jpg', 'in/a.json', 'in'])
 
 
 def test_keypoints():

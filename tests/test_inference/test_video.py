@@ -17,6 +17,7 @@ from mmpose_ext.inference.video import (
     device_time,
     open_frames,
     open_output,
+    written_files,
 )
 
 
@@ -262,6 +263,23 @@ def test_what_an_output_is(tmp_path):
     assert '1.jpg' in open_output(str(folder), resume=True)
     assert '1.jpg' not in open_output(str(folder), overwrite=True)
     open_output(str(tmp_path / 'b.avi'), overwrite=True)
+
+
+def test_what_an_output_writes(tmp_path):
+    video = open_frames(str(write_video(tmp_path / 'in.avi')))
+    for name in ('a/2.png', 'b/10.png'):
+        (tmp_path / name).parent.mkdir()
+        cv2.imwrite(str(tmp_path / name), picture(1))
+    images = open_frames(str(tmp_path / '*/*.png'))
+    assert video.paths == [tmp_path / 'in.avi']
+    assert images.paths == [tmp_path / 'a/2.png', tmp_path / 'b/10.png']
+
+    out = Path('x/out.mp4')
+    for frames in (video, images):
+        assert written_files(out, frames) == [out, Path('x/out.part.mp4')]
+    assert written_files('.', images) == [Path('a/2.png'), Path('b/10.png')]
+    # The folder of a video is none of its frames.
+    assert written_files(tmp_path, video) == [tmp_path]
 
 
 def test_the_time_waits_for_a_gpu(monkeypatch):

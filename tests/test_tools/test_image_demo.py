@@ -170,6 +170,56 @@ def test_existing_outputs(demo, toy_persons):
     assert picture.read_bytes() != b'mine'
 
 
+def test_inputs_are_not_replaced(demo, toy_persons, tmp_path):
+    folder = tmp_path / 'out/visualizations'
+    folder.mkdir(parents=True)
+    image = folder / '1.jpg'
+    shutil.copy(toy_persons / 'val/000000000001.jpg', image)
+    before = image.read_bytes()
+    for source in (folder, image):
+        for option in ('--overwrite', '--resume'):
+            with pytest.raises(InputError, match=r"1\.jpg' would replace"):
+                demo(source, option)
+
+    # Another input, and a link to it where the JSON would go.
+    other = tmp_path / 'in/2.jpg'
+    other.parent.mkdir()
+    shutil.copy(image, other)
+    prediction = tmp_path / 'out/predictions/2.json'
+    prediction.parent.mkdir()
+    prediction.symlink_to(other)
+    with pytest.raises(InputError, match=r"2\.json' would replace"):
+        demo(other, '--overwrite')
+    prediction.unlink()
+    assert files(tmp_path) == ['in/2.jpg', 'out/visualizations/1.jpg']
+    assert image.read_bytes() == other.read_bytes() == before
+
+    demo(other)
+    assert image.read_bytes() == before
+
+
+def test_nobody_scores_enough(demo, detector, toy_persons, tmp_path, capsys):
+    source = toy_persons / 'val/00000000000[12].jpg'
+    high = ['--score-thr', 2, '--overwrite']
+    demo(source, *high)
+    hint = 'no person scored at least 2: the highest score was '
+    assert f'{hint}1, see --score-thr\n' in capsys.readouterr().err
+    demo(source, *high, *detector)
+    assert f'{hint}0.' in capsys.readouterr().err
+    demo(source, '--score-thr', 1, '--overwrite')
+    demo(source, '--resume', '--score-thr', 2)
+    assert 'no person' not in capsys.readouterr().err
+
+    boxes = tmp_path / 'boxes.json'
+    boxes.write_text('[]')
+    ann_file = toy_persons / 'annotations/person_keypoints_val.json'
+    from_file = ['--boxes', boxes, '--ann-file', ann_file]
+    demo(source, '--overwrite', *from_file)
+    printed = capsys.readouterr()
+    assert 'no person was found' in printed.err
+    assert '0 persons in 2 images' in printed.out
+
+
 def test_bottomup(toy_persons, detector, tmp_path):
     config = Path(__file__).parents[1] / 'tiny_bottomup.py'
     checkpoint = tmp_path / 'random.pth'

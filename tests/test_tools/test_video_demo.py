@@ -240,6 +240,56 @@ def test_existing_output(demo, bottomup, video, capsys):
     assert len(read_video(out)[1]) == 4
 
 
+def test_inputs_are_not_replaced(demo, frames, video, tmp_path):
+    # Refused before the models are looked for.
+    models = ('gone.py', 'gone.pth')
+    frame = frames / 'frame3.png'
+    link = tmp_path / 'link'
+    link.symlink_to(frames)
+    (tmp_path / 'a.part.avi').write_bytes(video.read_bytes())
+    before = {p: p.read_bytes() for p in tmp_path.rglob('*.*')}
+    for source, out, poses, message in [
+        (video, 'a.mp4', video, r"video\.avi' would replace its own"),
+        (video, video, None, r"video\.avi' would replace its own"),
+        (tmp_path / 'a.part.avi', 'a.avi', None, r"a\.part\.avi' would"),
+        (frames, 'a.mp4', frame, r"frame3\.png' would replace its own"),
+        (frames, 'a', link / frame.name, r"frame3\.png' would replace"),
+        (frames, 'link', None, r"frame2\.png' would replace its own"),
+        (frame, 'frames', None, r"frame3\.png' would replace its own"),
+        (tmp_path / '*/*3.png', tmp_path, None, r"frame3\.png' would"),
+        (video, 'a.mp4', tmp_path / 'a.mp4', "what --out '.*a.mp4' writes"),
+        (frames, 'a', tmp_path / 'a', "what --out '.*a' writes"),
+        (frames, 'a', tmp_path / 'a/frame2.png', "what --out '.*a' writes"),
+    ]:
+        options = [] if poses is None else ['--predictions', poses]
+        with pytest.raises(InputError, match=message):
+            demo(source, models, out, *options, '--overwrite')
+    assert {p: p.read_bytes() for p in tmp_path.rglob('*.*')} == before
+
+
+def test_outputs_beside_the_input(demo, bottomup, frames, video, tmp_path):
+    before = video.read_bytes()
+    poses = ['--predictions', frames / 'poses.json', '--overwrite']
+    demo(video, bottomup, tmp_path, *poses, '--max-frames', 1)
+    assert left(tmp_path) == ['000001.jpg', 'frames', 'video.avi']
+    assert video.read_bytes() == before
+    demo(frames, bottomup, 'frames/out', *poses, '--max-frames', 1)
+    assert left(frames / 'out') == ['frame2.png']
+
+
+def test_nobody_scores_enough(demo, bottomup, video, capsys):
+    few = ['--max-frames', 2, '--overwrite']
+    demo(video, bottomup, 'out', *NOBODY, *few)
+    assert re.search(
+        r'\nno person scored at least 9: the highest score was \d\.\d+, see '
+        '--score-thr\n',
+        capsys.readouterr().err,
+    )
+    demo(video, bottomup, 'out', *ALL, *few)
+    demo(video, bottomup, 'out', *NOBODY, '--resume', '--max-frames', 2)
+    assert 'no person' not in capsys.readouterr().err
+
+
 def last_line(capsys) -> str:
     return capsys.readouterr().out.splitlines()[-1]
 
