@@ -361,14 +361,14 @@ class LOGOCAPHead(BaseHead):
         """Weighted windows around poses: (n, K, 2 r + 1, 2 r + 1)."""
         steps = self._steps(poses)
         weights = (-(steps**2) / (2 * self.window_sigma**2)).exp()
-        windows = sample_windows(
+        return sample_windows(
             heatmaps[:, :-1],
             image,
             poses[..., :1] + steps,
             poses[..., 1:] + steps,
             self._stride,
+            weights,
         )
-        return windows * (weights[:, None] * weights)
 
     def _convolve(self, windows: Tensor, local: Tensor) -> Tensor:
         return convolve_windows(windows, local / self.expansion.ksize**2)

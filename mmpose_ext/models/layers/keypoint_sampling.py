@@ -15,10 +15,15 @@ product of two small matrices and a crop of the map: rows, crop, columns.
 
 import math
 from functools import wraps
-from typing import Callable, Tuple
+from typing import Callable, Optional, Tuple
 
 import torch
 from torch import Tensor
+
+# So many poses at once need little memory besides that of their samples: what
+# is larger, a CPU's allocator gets anew each time, which takes longer than the
+# sampling.
+_PART = 8
 
 
 def full_precision(function: Callable) -> Callable:
@@ -92,7 +97,12 @@ def axis_matrix(
 
 @full_precision
 def sample_windows(
-    heatmaps: Tensor, image: Tensor, x: Tensor, y: Tensor, ratio: int
+    heatmaps: Tensor,
+    image: Tensor,
+    x: Tensor,
+    y: Tensor,
+    ratio: int,
+    weights: Optional[Tensor] = None,
 ) -> Tensor:
     """Sample each keypoint's own heatmap, as large as the input, on a grid.
 
@@ -104,6 +114,8 @@ def sample_windows(
         y (Tensor): The same along y.
         ratio (int): Pixels of the input per cell, to which the heatmaps are
             interpolated (bilinear, ``align_corners=False``).
+        weights (Tensor, optional): What the samples are multiplied with along
+            x, and again along y, of shape (S,). Defaults to ``None``.
 
     Returns:
         Tensor: Samples of shape (n, K, S, S), y before x.
@@ -112,6 +124,8 @@ def sample_windows(
     span = x.shape[-1] - 1
     along_x, columns = axis_matrix(x, width, span, ratio)
     along_y, rows = axis_matrix(y, height, span, ratio)
+    if weights is not None:
+        along_x, along_y = (weights[:, None] * m for m in (along_x, along_y))
     maps = torch.arange(num_keypoints, device=image.device)
     maps = maps + num_keypoints * image[:, None]
     cells = _flat(maps, rows, columns, height, width)
@@ -137,16 +151,23 @@ def sample_codes(
         keypoint's channels side by side.
     """
     channels, height, width = embedding.shape[1:]
+    cells_last = embedding.permute(0, 2, 3, 1).reshape(-1, channels)
     along_x, columns = axis_matrix(x, width, span)
     along_y, rows = axis_matrix(y, height, span)
     cells = _flat(image[:, None], rows, columns, height, width)
-    codes = embedding.permute(0, 2, 3, 1).reshape(-1, channels)[cells]
-    codes = along_x[:, :, None] @ codes  # (n, K, rows, S, E)
-    codes = along_y @ codes.flatten(3)
-    n, k, s = x.shape
-    codes = codes.view(n, k, s, s, channels).permute(0, 2, 3, 1, 4)
-    # In this order in memory too, which convolutions are fast on.
-    return codes.reshape(n, s, s, k * channels).permute(0, 3, 1, 2)
+    parts = zip(*(t.split(_PART) for t in (cells, along_x, along_y)))
+    codes = torch.cat([_sample(cells_last, *part) for part in parts])
+    return codes.permute(0, 3, 1, 2)
+
+
+def _sample(
+    embedding: Tensor, cells: Tensor, along_x: Tensor, along_y: Tensor
+) -> Tensor:
+    """Samples (m, S, S, K * E) of cells (h * w, E)."""
+    codes = along_x[:, :, None] @ embedding[cells]  # (m, K, rows, S, E)
+    codes = (along_y @ codes.flatten(3)).unflatten(3, codes.shape[3:])
+    # In this order in memory, which convolutions are fast on.
+    return codes.permute(0, 2, 3, 1, 4).flatten(3)
 
 
 def _flat(

@@ -8,6 +8,11 @@ from torch.nn import functional as F
 
 from .keypoint_sampling import full_precision
 
+# So many windows at once need little memory besides their own: what is larger
+# than that, a CPU's allocator gets anew each time, which takes longer than the
+# convolution.
+_PART = 64
+
 
 @full_precision
 def convolve_windows(windows: Tensor, kernels: Tensor) -> Tensor:
@@ -24,18 +29,22 @@ def convolve_windows(windows: Tensor, kernels: Tensor) -> Tensor:
     Returns:
         Tensor: Of shape (n, K, S, S).
     """
-    n, num_keypoints, side = windows.shape[:3]
-    kernels = kernels.to(windows).flatten(0, 1).flip(-1, -2)
+    kernels = kernels.to(windows).flip(-1, -2).flatten(0, 1)
+    parts = zip(windows.flatten(0, 1).split(_PART), kernels.split(_PART))
+    return torch.cat([_convolve(*part) for part in parts]).view_as(windows)
+
+
+def _convolve(windows: Tensor, kernels: Tensor) -> Tensor:
+    """Correlate each of the windows (m, S, S) with its kernel (m, k, k)."""
     # The windows become channels, and channels come last in memory: several
     # times as fast on a CPU as the other order.
-    maps = windows.flatten(0, 1).permute(1, 2, 0).contiguous()
-    out = F.conv2d(
-        maps.permute(2, 0, 1)[None],
+    maps = windows.permute(1, 2, 0).contiguous().permute(2, 0, 1)
+    return F.conv2d(
+        maps[None],
         kernels[:, None],
         padding=kernels.shape[-1] // 2,
-        groups=n * num_keypoints,
-    )
-    return out.view(n, num_keypoints, side, side)
+        groups=len(kernels),
+    )[0]
 
 
 def find_peaks(windows: Tensor) -> Tuple[Tensor, Tensor]:
