@@ -226,13 +226,10 @@ def test_logocap_head_in_a_bottom_up_config(toy_persons):
     model.eval()
     # Persons everywhere, and a flip test as the config has it.
     model.head.heatmap_branch[-1].bias.data.fill_(0.5)
+    inputs = [test_set[i % len(test_set)] for i in range(8)]
     with torch.no_grad():
-        together = model.test_step(
-            pseudo_collate([test_set[i] for i in (0, 1)])
-        )
-        alone = [
-            model.test_step(pseudo_collate([test_set[i]]))[0] for i in (0, 1)
-        ]
+        together = model.test_step(pseudo_collate(inputs))
+        alone = [model.test_step(pseudo_collate([one]))[0] for one in inputs]
     for a, b in zip(together, alone):
         keypoints = a.pred_instances.keypoints
         assert len(keypoints) >= 1

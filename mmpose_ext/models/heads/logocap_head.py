@@ -265,6 +265,11 @@ class LOGOCAPHead(BaseHead):
         Returns:
             dict: ``loss_heatmap`` and ``loss_offset``; unless ``adaptation``
             is ``'none'``, ``loss_oks``; if it is ``'full'``, ``loss_window``.
+
+        Raises:
+            ValueError: If heatmaps or offsets hold NaN or infinity and there
+                are initial poses to be refined, also before a gradient scaler
+                could skip the step.
         """
         heatmaps, offsets, embedding = self.forward(feats)
         fields = [sample.gt_fields for sample in batch_data_samples]

@@ -20,9 +20,8 @@ from typing import Callable, Optional, Tuple
 import torch
 from torch import Tensor
 
-# So many poses at once need little memory besides that of their samples: what
-# is larger, a CPU's allocator gets anew each time, which takes longer than the
-# sampling.
+# So many poses are sampled at once: what takes more memory than that, a CPU's
+# allocator may have to get anew in each call, at a cost like the sampling's.
 _PART = 8
 
 

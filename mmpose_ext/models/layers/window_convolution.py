@@ -8,9 +8,8 @@ from torch.nn import functional as F
 
 from .keypoint_sampling import full_precision
 
-# So many windows at once need little memory besides their own: what is larger
-# than that, a CPU's allocator gets anew each time, which takes longer than the
-# convolution.
+# So many windows are convolved at once, for their memory's sake: see
+# keypoint_sampling.py.
 _PART = 64
 
 

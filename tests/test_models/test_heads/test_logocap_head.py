@@ -10,8 +10,10 @@ from mmpose.registry import MODELS
 from mmpose.structures import PoseDataSample
 from torch.nn import functional as F
 from torch.testing import assert_close
+from torch.utils.flop_counter import FlopCounterMode
 
 from mmpose_ext.models.heads import LOGOCAPHead
+from mmpose_ext.models.layers.window_convolution import convolve_windows
 
 SIGMAS = (0.025, 0.05, 0.04)
 FLIP_INDICES = [1, 0, 2]
@@ -290,6 +292,26 @@ def test_a_batch_is_its_images():
         np.testing.assert_allclose(
             a.keypoint_scores, b.keypoint_scores, atol=1e-9
         )
+
+
+def test_costs_of_a_centre():
+    """Multiply-adds of the W32 head's refinement and convolution."""
+    head = make_head(
+        in_channels=480,
+        num_keypoints=17,
+        embedding_channels=64,
+        refinement_channels=(512, 256, 128),
+        num_affines=20,
+        expansion=dict(type='KeypointExpansion', sigmas=[0.05] * 17),
+    ).eval()
+    codes = torch.zeros(1, 17 * 64, 11, 11, dtype=torch.double)
+    windows, kernels = torch.zeros(1, 17, 97, 97), torch.zeros(1, 17, 11, 11)
+    with torch.no_grad(), FlopCounterMode(display=False) as network:
+        head.refinement(codes)
+    with torch.no_grad(), FlopCounterMode(display=False) as convolution:
+        convolve_windows(windows, kernels)
+    assert round(network.get_total_flops() / 2e9, 3) == 0.785
+    assert round(convolution.get_total_flops() / 2e9, 3) == 0.019
 
 
 def test_forward_is_the_branches():
