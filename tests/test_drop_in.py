@@ -224,7 +224,10 @@ def test_logocap_head_in_a_bottom_up_config(toy_persons):
 
     test_set = DATASETS.build(cfg.val_dataloader.dataset)
     model.eval()
-    # Persons everywhere, and a flip test as the config has it.
+    # Persons everywhere, and a flip test as the config has it. In double
+    # precision, because untrained windows have peaks that are nearly equal,
+    # of which the rounding of another batch size may choose another one.
+    model.double()
     model.head.heatmap_branch[-1].bias.data.fill_(0.5)
     inputs = [test_set[i % len(test_set)] for i in range(8)]
     with torch.no_grad():
@@ -235,7 +238,7 @@ def test_logocap_head_in_a_bottom_up_config(toy_persons):
         assert len(keypoints) >= 1
         assert keypoints.shape[1:] == (17, 2)
         np.testing.assert_allclose(
-            keypoints, b.pred_instances.keypoints, atol=0.02
+            keypoints, b.pred_instances.keypoints, atol=1e-6
         )
 
 
