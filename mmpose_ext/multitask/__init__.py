@@ -1,0 +1,40 @@
+"""Person boxes, masks and keypoints from one Mask R-CNN, in MMDet.
+
+Importing this package registers its classes into MMDet's registries, so
+``custom_imports = dict(imports=['mmpose_ext.multitask'])`` is all a config
+needs. It is the only part of the project that needs MMDet.
+"""
+
+try:
+    import mmcv.ops  # noqa: F401  DCN is registered there
+    import mmdet  # noqa: F401
+except ImportError as e:
+    raise ImportError(
+        'mmpose_ext.multitask needs MMDetection and the compiled operators '
+        f'of MMCV ({e}); install them with: '
+        "pip install --no-build-isolation mmcv 'mmdet>=3.0'"
+    ) from e
+
+from .coco_keypoint_metric import CocoKeypointMetric
+from .coco_person_dataset import CocoPersonDataset
+from .multitask_roi_head import MultiTaskRoIHead
+from .multitask_visualizer import MultiTaskVisualizer
+from .offset_keypoint_head import OffsetKeypointHead
+from .transforms import (
+    FilterMultiTask,
+    LoadMultiTaskAnnotations,
+    PackMultiTaskInputs,
+    WarpKeypoints,
+)
+
+__all__ = [
+    'CocoKeypointMetric',
+    'CocoPersonDataset',
+    'FilterMultiTask',
+    'LoadMultiTaskAnnotations',
+    'MultiTaskRoIHead',
+    'MultiTaskVisualizer',
+    'OffsetKeypointHead',
+    'PackMultiTaskInputs',
+    'WarpKeypoints',
+]
