@@ -18,8 +18,8 @@ import mmpose_ext  # noqa: F401  (before torchvision's users)
 from mmpose_ext.engine.arguments import positive_int
 from mmpose_ext.engine.checks import check_file
 from mmpose_ext.engine.config import load_config
-from mmpose_ext.engine.steps import mim, run_step
-from mmpose_ext.errors import InputError, run_tool
+from mmpose_ext.engine.variants import train_and_test, write_variant
+from mmpose_ext.errors import run_tool
 from mmpose_ext.inference.files import write_atomic, write_json
 
 TOY = (
@@ -87,14 +87,7 @@ def make_config(folder: Path, context: str, masking: str, epochs: int) -> Path:
         context=module and dict(module, _delete_=True),
         masking=MASKINGS[masking],
     )
-    path = folder / f'{folder.name}.py'
-    if path.exists() and path.read_text() != text:
-        raise InputError(
-            f"'{path}' is of a run with other settings: choose another "
-            '--work-dir, or remove it'
-        )
-    write_atomic(path, text.encode())
-    return path
+    return write_variant(folder, text)
 
 
 def measure_area(config: Path, checkpoint: Path, num_images: int) -> float:
@@ -128,27 +121,14 @@ def run_variant(args, context: str, masking: str) -> dict:
     name = f'{context}_{masking}'.replace(' ', '-').lower()
     folder = args.work_dir / name
     config = make_config(folder, context, masking, args.epochs)
-    title = f'context {context}, masking {masking}'
-    checkpoint = folder / f'epoch_{args.epochs}.pth'
-    common = ('--gpus', 0, '--work-dir', folder)
-    run_step(
-        f'Train: {title}',
-        checkpoint,
-        *mim('train', 'mmpose_ext', config, *common, '--resume'),
-    )
-    metrics = folder / 'metrics.json'
-    run_step(
-        f'Test: {title}',
-        metrics,
-        *mim('test', 'mmpose_ext', config, '--checkpoint', checkpoint),
-        *(*common, '--out', metrics),
+    metrics = train_and_test(
+        config, args.epochs, f'context {context}, masking {masking}'
     )
     area = folder / f'area_{args.images}.json'
     if not area.exists():
+        checkpoint = folder / f'epoch_{args.epochs}.pth'
         write_json(area, measure_area(config, checkpoint, args.images))
-    return dict(
-        json.loads(metrics.read_text()), area=json.loads(area.read_text())
-    )
+    return dict(metrics, area=json.loads(area.read_text()))
 
 
 def make_table(results: dict) -> str:
