@@ -6,10 +6,8 @@ by a detector (--det-config, --det-checkpoint), or read from a file of boxes
 """
 
 import argparse
-import os
-from itertools import chain
 from pathlib import Path
-from typing import Callable, Dict, List, Optional, Sequence
+from typing import Callable, List, Optional, Sequence
 
 import mmpose_ext  # noqa: F401  # isort: skip  first: it mends the others
 import numpy as np
@@ -24,7 +22,6 @@ from mmpose_ext.inference import PersonDetector, read_boxes
 from mmpose_ext.inference.demos import (
     PoseEstimation,
     add_model_arguments,
-    check_inputs_stay,
     describe_keypoints,
     list_images,
     load_models,
@@ -35,6 +32,7 @@ from mmpose_ext.inference.files import (
     write_jpeg,
     write_json,
 )
+from mmpose_ext.inference.outputs import plan_outputs
 from mmpose_ext.inference.poses import is_bottomup
 
 # From paths and images to the persons of each, (N, 5); None where the whole
@@ -73,38 +71,6 @@ def parse_args(argv=None):
         'top-down pose model (default: 8)',
     )
     return parser.parse_args(argv)
-
-
-def plan_outputs(paths: Sequence[Path], args) -> Dict[Path, Sequence[Path]]:
-    """The picture and the JSON of each image that is to be done.
-
-    Images of several folders keep their place below the common one.
-    """
-    root = Path(os.path.commonpath([p.parent for p in paths]))
-    outputs: Dict[Path, Sequence[Path]] = {}
-    taken: Dict[Path, Path] = {}
-    for path in paths:
-        place = path.relative_to(root).with_suffix('')
-        if place in taken:
-            raise InputError(
-                f"'{taken[place]}' and '{path}' would have the same outputs; "
-                'rename one of them'
-            )
-        taken[place] = path
-        outputs[path] = (
-            Path(args.out_dir, 'visualizations', f'{place}.jpg'),
-            Path(args.out_dir, 'predictions', f'{place}.json'),
-        )
-        found = [p for p in outputs[path] if p.exists()]
-        if len(found) == 2 and args.resume:
-            del outputs[path]
-        elif found and not (args.overwrite or args.resume):
-            raise InputError(
-                f"'{found[0]}' exists; give another --out-dir, --overwrite "
-                'it, or --resume after it'
-            )
-    check_inputs_stay(paths, chain(*outputs.values()))
-    return outputs
 
 
 def check_boxes(args) -> None:
@@ -153,7 +119,7 @@ def boxes_by_path(args, paths: Sequence[Path]) -> Finder:
 def main(argv=None) -> None:
     args = parse_args(argv)
     paths = list_images(args.input)
-    outputs = plan_outputs(paths, args)
+    outputs = plan_outputs(paths, args.out_dir, args.overwrite, args.resume)
     check_boxes(args)
     model, detector = load_models(args)
     find_persons = build_finder(args, paths, model, detector)

@@ -31,12 +31,12 @@ from mmpose_ext.errors import InputError, run_tool
 from mmpose_ext.inference.demos import (
     PoseEstimation,
     add_model_arguments,
-    check_inputs_stay,
     describe_keypoints,
     load_models,
 )
 from mmpose_ext.inference.drawing import PoseDrawer, draw_label
 from mmpose_ext.inference.files import write_json
+from mmpose_ext.inference.outputs import check_inputs_stay
 from mmpose_ext.inference.video import (
     FrameFiles,
     VideoFile,

@@ -5,9 +5,8 @@ import glob
 import math
 import os
 import re
-import sys
 from pathlib import Path
-from typing import Iterable, List, Optional, Tuple, Union
+from typing import List, Optional, Tuple
 
 import numpy as np
 from mmengine.device import get_device
@@ -17,6 +16,7 @@ from torch import nn
 from ..engine.arguments import usable_device
 from ..engine.config import load_config
 from ..errors import InputError
+from .outputs import report_nobody
 from .persons import PersonDetector
 from .poses import estimate_poses, is_bottomup, load_pose_model
 
@@ -33,6 +33,11 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         'top-down pose model',
     )
     parser.add_argument('--det-checkpoint', help='file or URL of its weights')
+    add_result_arguments(parser)
+
+
+def add_result_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what every demo can do with what it finds, and where it runs."""
     parser.add_argument(
         '--score-thr',
         type=float,
@@ -139,37 +144,8 @@ class PoseEstimation:
 
     def report_nobody(self) -> None:
         """Tell why on stderr, if no image had a person who scores enough."""
-        if not self._images or self.highest >= self.score_thr:
-            return
-        if self.highest == -math.inf:
-            hint = 'no person was found, of whatever score'
-        else:
-            hint = (
-                f'no person scored at least {self.score_thr:g}: the highest '
-                f'score was {self.highest:.3g}, see --score-thr'
-            )
-        print(hint, file=sys.stderr)
-
-
-def check_inputs_stay(
-    inputs: Iterable[Union[str, Path]], outputs: Iterable[Union[str, Path]]
-) -> None:
-    """Check that no output replaces an input, whatever links lead to it.
-
-    Args:
-        inputs (Iterable[str | Path]): The files that are read.
-        outputs (Iterable[str | Path]): The files that are to be written.
-
-    Raises:
-        InputError: If one does.
-    """
-    read = {Path(path).resolve() for path in inputs}
-    for path in outputs:
-        if Path(path).resolve() in read:
-            raise InputError(
-                f"output '{path}' would replace its own input: choose another "
-                'name or folder'
-            )
+        if self._images:
+            report_nobody(self.highest, self.score_thr)
 
 
 def describe_keypoints(dataset_meta: dict) -> dict:

@@ -1,5 +1,7 @@
 """Pictures of poses."""
 
+from typing import Tuple
+
 import cv2
 import numpy as np
 from mmengine.structures import InstanceData
@@ -35,18 +37,8 @@ class PoseDrawer:
         Returns:
             np.ndarray: BGR image of shape (f H, f W, 3), f = 1, 2, 3 or 4.
         """
-        side = max(image.shape[:2])
-        factor = min(max(round(800 / side), 1), 4)
-        if factor > 1:
-            image = cv2.resize(
-                image,
-                None,
-                fx=factor,
-                fy=factor,
-                interpolation=cv2.INTER_CUBIC,
-            )
-        self.visualizer.line_width = max(1, round(side * factor / 400))
-        self.visualizer.radius = max(2, round(side * factor / 250))
+        image, factor = enlarge(image)
+        self.visualizer.line_width, self.visualizer.radius = strokes(image)
         # Pixel centres are at whole numbers: 0 moves to (factor - 1) / 2.
         shift = (factor - 1) / 2
         scaled = InstanceData(
@@ -63,6 +55,40 @@ class PoseDrawer:
             kpt_thr=self.kpt_thr,
         )
         return cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR)
+
+
+def enlarge(image: np.ndarray) -> Tuple[np.ndarray, int]:
+    """Enlarge a small picture, as :class:`PoseDrawer` does.
+
+    Args:
+        image (np.ndarray): Image of shape (H, W, 3).
+
+    Returns:
+        tuple[np.ndarray, int]: Image of shape (f H, f W, 3), and f.
+    """
+    factor = min(max(round(800 / max(image.shape[:2])), 1), 4)
+    if factor > 1:
+        image = cv2.resize(
+            image,
+            None,
+            fx=factor,
+            fy=factor,
+            interpolation=cv2.INTER_CUBIC,
+        )
+    return image, factor
+
+
+def strokes(image: np.ndarray) -> Tuple[int, int]:
+    """Sizes that fit a picture.
+
+    Args:
+        image (np.ndarray): Image of shape (H, W, 3).
+
+    Returns:
+        tuple[int, int]: Width of lines and radius of joints, in px.
+    """
+    side = max(image.shape[:2])
+    return max(1, round(side / 400)), max(2, round(side / 250))
 
 
 def draw_label(picture: np.ndarray, text: str) -> np.ndarray:

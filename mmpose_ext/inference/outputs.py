@@ -1,0 +1,111 @@
+"""Where the demos of images write, and what they tell at the end."""
+
+import math
+import os
+import sys
+from itertools import chain
+from pathlib import Path
+from typing import Dict, Iterable, NamedTuple, Sequence, Union
+
+from ..errors import InputError
+
+
+class Outputs(NamedTuple):
+    """The files of one image."""
+
+    picture: Path
+    prediction: Path
+
+
+def plan_outputs(
+    paths: Sequence[Path],
+    out_dir: Union[str, Path],
+    overwrite: bool = False,
+    resume: bool = False,
+) -> Dict[Path, Outputs]:
+    """The picture and the JSON of each image that is to be done.
+
+    Images of several folders keep their place below the common one.
+
+    Args:
+        paths (Sequence[Path]): The images.
+        out_dir (str | Path): Pictures go to its folder ``visualizations``,
+            JSON to ``predictions``.
+        overwrite (bool): Whether existing outputs are replaced. Defaults to
+            ``False``.
+        resume (bool): Whether images with both outputs are left out, and
+            outputs of the others replaced. Defaults to ``False``.
+
+    Returns:
+        Dict[Path, Outputs]: The outputs by image.
+
+    Raises:
+        InputError: If an output exists, two images have the same outputs, or
+            an output would replace an image.
+    """
+    root = Path(os.path.commonpath([path.parent for path in paths]))
+    outputs: Dict[Path, Outputs] = {}
+    taken: Dict[Path, Path] = {}
+    for path in paths:
+        place = path.relative_to(root).with_suffix('')
+        if place in taken:
+            raise InputError(
+                f"'{taken[place]}' and '{path}' would have the same outputs; "
+                'rename one of them'
+            )
+        taken[place] = path
+        files = Outputs(
+            picture=Path(out_dir, 'visualizations', f'{place}.jpg'),
+            prediction=Path(out_dir, 'predictions', f'{place}.json'),
+        )
+        found = [file for file in files if file.exists()]
+        if found and not (overwrite or resume):
+            raise InputError(
+                f"'{found[0]}' exists; give another --out-dir, --overwrite "
+                'it, or --resume after it'
+            )
+        if len(found) < len(files) or not resume:
+            outputs[path] = files
+    check_inputs_stay(paths, chain(*outputs.values()))
+    return outputs
+
+
+def check_inputs_stay(
+    inputs: Iterable[Union[str, Path]], outputs: Iterable[Union[str, Path]]
+) -> None:
+    """Check that no output replaces an input, whatever links lead to it.
+
+    Args:
+        inputs (Iterable[str | Path]): The files that are read.
+        outputs (Iterable[str | Path]): The files that are to be written.
+
+    Raises:
+        InputError: If one does.
+    """
+    read = {Path(path).resolve() for path in inputs}
+    for path in outputs:
+        if Path(path).resolve() in read:
+            raise InputError(
+                f"output '{path}' would replace its own input: choose another "
+                'name or folder'
+            )
+
+
+def report_nobody(highest: float, score_thr: float) -> None:
+    """Tell why on stderr, if no image had a person who scores enough.
+
+    Args:
+        highest (float): The highest score of a person in all images, minus
+            infinity where there was none.
+        score_thr (float): The score that is enough.
+    """
+    if highest >= score_thr:
+        return
+    if highest == -math.inf:
+        hint = 'no person was found, of whatever score'
+    else:
+        hint = (
+            f'no person scored at least {score_thr:g}: the highest score was '
+            f'{highest:.3g}, see --score-thr'
+        )
+    print(hint, file=sys.stderr)

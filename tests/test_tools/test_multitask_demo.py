@@ -1,0 +1,171 @@
+"""demo/multitask_demo.py, from the command line."""
+
+import json
+import runpy
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pycocotools.mask as mask_util
+import pytest
+import torch
+from mmdet.registry import MODELS
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+
+from mmpose_ext.errors import InputError
+
+DEMO = Path(__file__).parents[2] / 'demo/multitask_demo.py'
+CONFIG = Path(__file__).parents[1] / 'tiny_multitask.py'
+main = runpy.run_path(str(DEMO))['main']
+
+
+@pytest.fixture(scope='module')
+def checkpoint(tmp_path_factory):
+    path = tmp_path_factory.mktemp('model') / 'random.pth'
+    torch.manual_seed(0)
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        model = MODELS.build(Config.fromfile(CONFIG).model)
+    torch.save(dict(state_dict=model.state_dict(), meta={}), path)
+    return str(path)
+
+
+@pytest.fixture
+def demo(checkpoint, tmp_path):
+    def run(source, *options, config=CONFIG):
+        main(
+            [
+                *(str(source), str(config), checkpoint, '--device', 'cpu'),
+                *('--out-dir', str(tmp_path / 'out'), *map(str, options)),
+            ]
+        )
+        return tmp_path / 'out'
+
+    return run
+
+
+def read(out, name):
+    return json.loads((out / 'predictions' / f'{name}.json').read_text())
+
+
+def files(folder):
+    return sorted(
+        str(p.relative_to(folder)) for p in folder.rglob('*') if p.is_file()
+    )
+
+
+def test_folder(demo, toy_persons, capsys):
+    out = demo(toy_persons / 'val', '--score-thr', 0.1, '--batch-size', 4)
+    names = [f'{i:012d}' for i in range(1, 7)]
+    assert files(out) == [
+        *(f'predictions/{name}.json' for name in names),
+        *(f'visualizations/{name}.jpg' for name in names),
+    ]
+    number = 0
+    for name in names:
+        content = read(out, name)
+        meta = content['meta_info']
+        assert meta['dataset_name'] == 'coco'
+        assert meta['keypoint_names'][0] == 'nose'
+        assert len(meta['skeleton_links'][0]) == 2
+        assert (meta['width'], meta['height']) == (256, 192)
+        assert meta['image'].endswith(f'val/{name}.jpg')
+        for person in content['instance_info']:
+            number += 1
+            assert person['bbox_score'] >= 0.1
+            ((x1, y1, x2, y2),) = person['bbox']
+            assert 0 <= x1 < x2 <= 256
+            assert 0 <= y1 < y2 <= 192
+            x, y = np.transpose(person['keypoints'])
+            assert x.shape == np.shape(person['keypoint_scores']) == (17,)
+            # Pixel indices, half a pixel less than the box's coordinates.
+            assert x1 - 0.51 <= x.min() <= x.max() <= x2 - 0.49
+            assert y1 - 0.51 <= y.min() <= y.max() <= y2 - 0.49
+            assert mask_util.decode(person['mask']).shape == (192, 256)
+    assert number > 0
+    assert f'{number} persons in 6 images' in capsys.readouterr().out
+
+
+def test_picture(demo, toy_persons):
+    """Three times as large, with the joints that --kpt-thr lets pass."""
+    name = '000000000002'
+    source = toy_persons / f'val/{name}.jpg'
+    plain = cv2.resize(
+        cv2.imread(str(source)), (768, 576), interpolation=cv2.INTER_CUBIC
+    )
+    nose = (51, 153, 255)  # in RGB
+    for kpt_thr, expected in ((-1, True), (2, False)):
+        options = ['--score-thr', 0.1, '--kpt-thr', kpt_thr, '--overwrite']
+        out = demo(source, *options)
+        drawn = cv2.imread(str(out / f'visualizations/{name}.jpg'))
+        assert drawn.shape == (576, 768, 3)
+        assert (np.abs(drawn.astype(int) - plain) > 40).any()
+        person = read(out, name)['instance_info'][-1]  # drawn last
+        # The centre of the first pixel is in the centre of three.
+        x, y = (3 * np.array(person['keypoints'][0]) + 1.5).astype(int)
+        there = np.abs(drawn[y, x, ::-1].astype(int) - nose).max() < 80
+        assert there == expected
+
+
+def test_nobody_scores_enough(demo, toy_persons, capsys):
+    source = toy_persons / 'val/00000000000[12].jpg'
+    out = demo(source, '--score-thr', 2)
+    printed = capsys.readouterr()
+    assert 'no person scored at least 2: the highest score was 0.' in (
+        printed.err
+    )
+    assert '0 persons in 2 images' in printed.out
+    assert read(out, '000000000001')['instance_info'] == []
+    drawn = cv2.imread(str(out / 'visualizations/000000000002.jpg'))
+    image = cv2.imread(str(toy_persons / 'val/000000000002.jpg'))
+    plain = cv2.resize(image, (768, 576), interpolation=cv2.INTER_CUBIC)
+    assert np.abs(drawn.astype(int) - plain).mean() < 4
+
+    demo(source, '--score-thr', 2, '--resume')  # nothing to do
+    printed = capsys.readouterr()
+    assert 'no person' not in printed.err
+    assert '0 persons in 0 images' in printed.out
+
+
+def test_existing_outputs(demo, toy_persons):
+    source = toy_persons / 'val/000000000001.jpg'
+    out = demo(source)
+    picture = out / 'visualizations/000000000001.jpg'
+    picture.write_bytes(b'mine')
+    both = toy_persons / 'val/00000000000[12].jpg'
+    with pytest.raises(InputError, match=r'visualizations/0+1'):
+        demo(both)
+    assert len(files(out)) == 2
+    demo(both, '--resume')
+    assert len(files(out)) == 4
+    assert picture.read_bytes() == b'mine'
+    demo(source, '--overwrite')
+    assert picture.read_bytes() != b'mine'
+
+
+def test_mistakes(demo, toy_persons, tiny_config, tiny_detector, tmp_path):
+    source = toy_persons / 'val/000000000001.jpg'
+    broken = tmp_path / 'in/broken.jpg'
+    broken.parent.mkdir()
+    broken.write_bytes(b'no picture')
+    for arguments, config, message in [
+        ([broken], CONFIG, r'broken\.jpg'),
+        ([tmp_path / 'gone.jpg'], CONFIG, r'gone\.jpg'),
+        ([source], 'gone.py', r"'gone\.py' does not exist"),
+        ([source], tiny_config, r'tiny\.py is no config of a multi-task'),
+        ([source], tiny_detector[0], r'tiny_detector\.py is no config'),
+    ]:
+        with pytest.raises(InputError, match=message):
+            demo(*arguments, config=config)
+        assert not (tmp_path / 'out').exists()
+
+
+def test_without_mmdet(demo, toy_persons, monkeypatch, tmp_path):
+    for name in list(sys.modules):
+        if name.startswith('mmpose_ext.multitask'):
+            monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, 'mmdet', None)
+    with pytest.raises(InputError, match=r'needs MMDetection.*pip install'):
+        demo(toy_persons / 'val')
+    assert not (tmp_path / 'out').exists()
