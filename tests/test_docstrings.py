@@ -87,7 +87,11 @@ def test_registered_classes_are_found():
     assert names >= {'LOGOCAPHead', 'AttentiveNorm2d', 'ExpansionUpperBound'}
     assert names >= {'CenterOffset', 'KeypointExpansion'}
     assert names >= {'BottomupShortSideAffine', 'BottomupShortSideResize'}
-    assert 'BottomupGridMask' in names
+    assert names >= {'BottomupGridMask', 'MultiTaskRoIHead', 'WarpKeypoints'}
+    assert names >= {'OffsetKeypointHead', 'SampledDeformConv2dPack'}
+    assert names >= {'CocoPersonDataset', 'LoadMultiTaskAnnotations'}
+    assert names >= {'FilterMultiTask', 'PackMultiTaskInputs'}
+    assert names >= {'CocoKeypointMetric', 'MultiTaskVisualizer'}
 
 
 @pytest.mark.parametrize('item', REGISTERED, ids=lambda c: c.__name__)

@@ -20,6 +20,7 @@ from .coco_person_dataset import CocoPersonDataset
 from .multitask_roi_head import MultiTaskRoIHead
 from .multitask_visualizer import MultiTaskVisualizer
 from .offset_keypoint_head import OffsetKeypointHead
+from .sampled_deform_conv import SampledDeformConv2dPack
 from .transforms import (
     FilterMultiTask,
     LoadMultiTaskAnnotations,
@@ -36,5 +37,6 @@ __all__ = [
     'MultiTaskVisualizer',
     'OffsetKeypointHead',
     'PackMultiTaskInputs',
+    'SampledDeformConv2dPack',
     'WarpKeypoints',
 ]

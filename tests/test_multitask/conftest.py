@@ -27,7 +27,9 @@ def mmdet_scope():
 def make_model():
     """Build the network of a config with few channels and random weights."""
 
-    def make(name='multitask-rcnn-rbh_r50-dcn_fpn-c3c5_4xb3-90k_coco', **head):
+    def make(
+        name='multitask-rcnn-rbh_r50-dcn_fpn-c3c5_4xb3-90k_coco', backbone=None
+    ):
         loaded = Config.fromfile(CONFIGS / f'{name}.py')
         cfg = loaded.model
         extractor = dict(out_channels=8, finest_scale=28)
@@ -45,6 +47,7 @@ def make_model():
                         norm_cfg=dict(requires_grad=True),
                         zero_init_residual=False,
                         init_cfg=None,
+                        **(backbone or {}),
                     ),
                     neck=dict(
                         in_channels=[c // 16 for c in cfg.neck.in_channels],
@@ -56,7 +59,7 @@ def make_model():
                         bbox_head=dict(in_channels=8, fc_out_channels=16),
                         keypoint_roi_extractor=extractor,
                         keypoint_head=dict(
-                            in_channels=8, conv_channels=8, num_convs=2, **head
+                            in_channels=8, conv_channels=8, num_convs=2
                         ),
                         **(masks if cfg.roi_head.mask_head else {}),
                     ),

@@ -1,0 +1,124 @@
+# A small network on the synthetic persons of tools/make_toy_persons.py, sized
+# to train from random weights on two CPU cores.
+_base_ = ['./multitask-rcnn-rbh_r50-dcn_fpn-c3c5_4xb3-90k_coco.py']
+
+# mmcv's operator takes too long on a CPU; this one has the same weights.
+dcn = dict(type='SampledDCN')
+roi_extractor = dict(out_channels=64, finest_scale=56)
+model = dict(
+    backbone=dict(
+        base_channels=16,
+        dcn=dcn,
+        frozen_stages=-1,
+        norm_cfg=dict(requires_grad=True),
+        norm_eval=False,
+        zero_init_residual=False,
+        init_cfg=None,
+    ),
+    neck=dict(in_channels=[128, 256, 512], out_channels=64, num_outs=4),
+    rpn_head=dict(
+        in_channels=64,
+        feat_channels=64,
+        anchor_generator=dict(strides=[8, 16, 32, 64]),
+    ),
+    roi_head=dict(
+        bbox_roi_extractor=roi_extractor,
+        bbox_head=dict(in_channels=64, fc_out_channels=256),
+        mask_roi_extractor=roi_extractor,
+        mask_head=dict(num_convs=2, in_channels=64, conv_out_channels=64),
+        keypoint_roi_extractor=roi_extractor,
+        keypoint_head=dict(
+            in_channels=64,
+            conv_channels=64,
+            num_convs=3,
+            conv_cfg=dcn,
+            sigma=2.0,  # of 56 cells; learns in fewer epochs
+        ),
+    ),
+    train_cfg=dict(
+        rpn_proposal=dict(nms_pre=500, max_per_img=200),
+        rcnn=dict(sampler=dict(num=32)),
+    ),
+    test_cfg=dict(
+        rpn=dict(nms_pre=500, max_per_img=100), rcnn=dict(max_per_img=20)
+    ),
+)
+
+data_root = 'data/toy_persons/'
+resize = dict(type='Resize', scale=(256, 192), keep_ratio=True)
+train_pipeline = _base_.train_pipeline
+train_pipeline[2] = resize
+test_pipeline = _base_.test_pipeline
+test_pipeline[1] = resize
+train_dataloader = dict(
+    batch_size=8,
+    num_workers=0,
+    persistent_workers=False,
+    sampler=dict(type='DefaultSampler', shuffle=True),
+    dataset=dict(
+        data_root=data_root,
+        ann_file='annotations/person_keypoints_train.json',
+        data_prefix=dict(img='train/'),
+        filter_cfg=dict(min_size=0),
+        pipeline=train_pipeline,
+    ),
+)
+val_dataloader = dict(
+    batch_size=8,
+    num_workers=0,
+    persistent_workers=False,
+    dataset=dict(
+        data_root=data_root,
+        ann_file='annotations/person_keypoints_val.json',
+        data_prefix=dict(img='val/'),
+        pipeline=test_pipeline,
+    ),
+)
+test_dataloader = val_dataloader
+val_ann_file = data_root + 'annotations/person_keypoints_val.json'
+val_evaluator = _base_.val_evaluator
+val_evaluator[0].ann_file = val_ann_file
+val_evaluator[1].ann_file = val_ann_file
+test_evaluator = val_evaluator
+
+max_epochs = 16
+train_cfg = dict(
+    _delete_=True,
+    type='EpochBasedTrainLoop',
+    max_epochs=max_epochs,
+    val_interval=max_epochs,
+)
+optim_wrapper = dict(
+    optimizer=dict(_delete_=True, type='AdamW', lr=2e-3, weight_decay=0.01),
+    # Offsets that move too fast lose what the weights have learnt.
+    paramwise_cfg=dict(
+        dcn_offset_lr_mult=0.1,
+        custom_keys={'offset_deconv': dict(lr_mult=0.1)},
+    ),
+)
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=100),
+    dict(
+        type='CosineAnnealingLR',
+        T_max=max_epochs,
+        eta_min=1e-5,
+        by_epoch=True,
+        convert_to_iter_based=True,
+    ),
+]
+auto_scale_lr = dict(base_batch_size=8)
+randomness = dict(seed=0)
+
+# Every epoch can be resumed, with the random numbers it would have drawn.
+default_hooks = dict(
+    logger=dict(interval=20),
+    checkpoint=dict(
+        by_epoch=True,
+        interval=1,
+        max_keep_ckpts=2,
+        save_best=None,
+        backend_args=dict(backend='atomic'),
+    ),
+)
+custom_hooks = [dict(type='RandomStateHook')]
+log_processor = dict(by_epoch=True)
