@@ -101,7 +101,7 @@ def configure(args: argparse.Namespace):
         use_amp(cfg)
     if args.auto_scale_lr:
         scale_lr(cfg)
-    draw_predictions(cfg, args)
+    draw_predictions(cfg, args, training=True)
     merge_cfg_options(cfg, args.cfg_options)
     if args.resume:
         resume(cfg, args.resume)

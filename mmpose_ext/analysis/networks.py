@@ -1,6 +1,7 @@
 """Networks and modules to be counted or timed, from what a user names."""
 
 import ast
+import copy
 from dataclasses import dataclass, field
 from typing import Any, Callable, Iterator, Optional, Sequence, Tuple
 
@@ -101,6 +102,13 @@ def load_network(
 
     The weights are random too: no file is read and nothing is downloaded.
 
+    What a suppression leaves of random proposals depends on chance, so a
+    two-stage detector suppresses none: of each image, as many as the
+    ``max_per_img`` of its ``test_cfg.rpn`` says (1000 in MMDetection's
+    configs; fewer only where the input has fewer anchors) reach the head of
+    boxes. The heads of masks and of keypoints get the first 100 of all RoIs,
+    which is what MMDetection's raw forward gives to masks.
+
     Args:
         cfg (Config): Config of an MMPose or MMDetection model.
         name (str): What to call it. Defaults to the config's file name.
@@ -125,7 +133,8 @@ def load_network(
         DefaultScope.overwrite_default_scope(scope),
         explain_unknown_types(cfg),
     ):
-        model = revert_sync_batchnorm(MODELS.build(cfg.model))
+        model = MODELS.build(_without_suppression(cfg.model))
+    model = revert_sync_batchnorm(model)
     images = torch.rand(batch, 3, *shape, device=device, dtype=dtype)
     samples = _detection_samples(shape, batch) if scope == 'mmdet' else None
     kwargs = dict(data_samples=samples, mode='tensor')
@@ -183,6 +192,16 @@ def _test_transforms(cfg: Config) -> Iterator[dict]:
         while dataset:
             yield from dataset.get('pipeline', [])
             dataset = dataset.get('dataset')
+
+
+def _without_suppression(model: dict) -> dict:
+    """The config of a model whose RPN, if any, keeps overlapping boxes."""
+    model = copy.deepcopy(model)
+    rpn = (model.get('test_cfg') or {}).get('rpn')
+    if rpn:
+        # The second is what also keeps those without an area.
+        rpn.update(nms=dict(type='nms', iou_threshold=1.0), min_bbox_size=-1)
+    return model
 
 
 def _detection_samples(shape: Tuple[int, int], batch: int) -> list:

@@ -108,21 +108,41 @@ def merge_cfg_options(cfg: Config, options: dict) -> None:
         raise InputError(f'--cfg-options {options}: {e}') from e
 
 
-def draw_predictions(cfg: Config, args: argparse.Namespace) -> None:
+def draw_predictions(
+    cfg: Config, args: argparse.Namespace, training: bool = False
+) -> None:
     """Switch the hook on that draws, if the command line asks for it.
 
+    Args:
+        cfg (Config): The config, changed in place.
+        args (Namespace): As from :func:`parse_args`.
+        training (bool): Whether it is the validation that is drawn. Defaults
+            to ``False``.
+
     Raises:
-        InputError: The config has no such hook.
+        InputError: The config has no such hook, or its hook cannot draw
+            into a folder or at an interval.
     """
     if not (args.show or args.show_dir):
         return
-    hook = _default_hook(cfg, 'visualization', 'PoseVisualizationHook')
-    hook.update(
-        enable=True,
-        show=args.show,
-        out_dir=args.show_dir,
-        interval=args.interval,
-    )
+    if not _is_of_mmdet(cfg):
+        hook = _default_hook(cfg, 'visualization', 'PoseVisualizationHook')
+        hook.update(enable=True, out_dir=args.show_dir)
+    elif training and args.show_dir:
+        raise InputError(
+            f'--show-dir {args.show_dir}: MMDetection draws validations into '
+            "the log folder's vis_data/vis_image only, for which to ask with "
+            '--cfg-options default_hooks.visualization.draw=True'
+        )
+    elif not training and args.interval != 1:
+        raise InputError(
+            f'--interval {args.interval}: MMDetection draws every image that '
+            'is tested; leave it out'
+        )
+    else:
+        hook = _default_hook(cfg, 'visualization', 'DetVisualizationHook')
+        hook.update(draw=True, test_out_dir=args.show_dir)
+    hook.update(show=args.show, interval=args.interval)
     if args.show:
         hook['wait_time'] = args.wait_time
 
@@ -130,9 +150,18 @@ def draw_predictions(cfg: Config, args: argparse.Namespace) -> None:
 def analyse_bad_cases(cfg: Config, args: argparse.Namespace) -> None:
     """Switch the hook on that collects the worst predictions.
 
+    Args:
+        cfg (Config): The config, changed in place.
+        args (Namespace): As from :func:`parse_args`.
+
     Raises:
-        InputError: The config has no such hook.
+        InputError: The config has no such hook, or is one of MMDetection.
     """
+    if _is_of_mmdet(cfg):
+        raise InputError(
+            '--badcase is for the pose models of MMPose; this config has '
+            "default_scope='mmdet'"
+        )
     hook = _default_hook(cfg, 'badcase', 'BadCaseAnalysisHook')
     hook.update(enable=True, show=args.show, interval=args.interval)
     if args.show:
@@ -140,6 +169,10 @@ def analyse_bad_cases(cfg: Config, args: argparse.Namespace) -> None:
     if not hook.get('metric'):
         by_loss = hook.get('metric_type', 'loss') == 'loss'
         hook['metric'] = cfg.model.head.loss if by_loss else cfg.test_evaluator
+
+
+def _is_of_mmdet(cfg: Config) -> bool:
+    return cfg.get('default_scope') == 'mmdet'
 
 
 def _default_hook(cfg: Config, name: str, type_: str) -> dict:

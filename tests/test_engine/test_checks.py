@@ -121,6 +121,26 @@ def test_scope_of_a_part_of_the_config():
         checks.check_type_names(cfg, KEYS)
 
 
+@pytest.mark.parametrize(
+    ('key', 'name', 'hint'),
+    [
+        ('model.train_cfg.sampler', 'RandomSample', "'RandomSampler'"),
+        ('model.train_cfg.assigner', 'MaxIoUAssign', "'MaxIoUAssigner'"),
+        ('model.bbox_coder', 'DeltaXYWHBoxCoder', "'DeltaXYWHBBoxCoder'"),
+        ('model.roi_extractor', 'SingleRoIExtract', "'SingleRoIExtractor'"),
+        ('model.roi_head', 'StandardRoIHed', "'StandardRoIHead'"),
+        ('train_dataloader.sampler', 'InfinteSampler', "'InfiniteSampler'"),
+    ],
+)
+def test_types_of_detectors_are_looked_up_where_they_belong(key, name, hint):
+    cfg = Config(dict(default_scope='mmdet', model=dict(type='MaskRCNN')))
+    cfg.merge_from_dict({f'{key}.type': name})
+    with pytest.raises(InputError) as e:
+        checks.check_type_names(cfg, ('model', 'train_dataloader'))
+    assert f"'{name}' at {key}.type: the" in str(e.value)
+    assert f'did you mean {hint}' in str(e.value)
+
+
 def test_type_that_fails_to_be_built_is_explained():
     cfg = type_config(**{'model.plugin': dict(type='ContextBlok')})
     checks.check_type_names(cfg, KEYS)  # not a place with a known registry
@@ -155,6 +175,7 @@ def coco(**changes):
         image_id=1,
         category_id=1,
         bbox=[10, 20, 30, 40],
+        area=900,
         num_keypoints=17,
         keypoints=[15, 30, 2] * 17,
         iscrowd=0,
@@ -164,7 +185,7 @@ def coco(**changes):
         annotations=[person],
         categories=[dict(id=1, name='person')],
     )
-    content['annotations'].append(dict(person, id=8, **changes))
+    content['annotations'].append({**person, 'id': 8, **changes})
     return content
 
 
@@ -246,6 +267,102 @@ def test_unlabelled_persons_and_crowds_do_not_count():
             annotation.update(change)
         with pytest.raises(InputError, match='none of its 2 persons'):
             check_persons(content)
+
+
+def check_objects(content, **kwargs):
+    meta = dict(classes=('person',), num_keypoints=17)
+    annotations.check_objects(content, 'a.json', meta, 'Persons', **kwargs)
+
+
+@pytest.mark.parametrize(
+    'changes',
+    [
+        dict(segmentation=[[1, 1, 5, 1, 5, 5]]),
+        dict(segmentation=[], bbox=[10, 20, 0.5, 40]),  # not used
+        dict(segmentation=[], area=0),
+        dict(segmentation=[], bbox=[100, 20, 30, 40]),
+        dict(segmentation=[], category_id=2),
+        dict(segmentation=[], ignore=True, bbox=None),
+    ],
+)
+def test_good_objects_pass(changes):
+    content = coco(**changes)
+    content['annotations'][0].update(segmentation=[[1, 1, 5, 1, 5, 5]])
+    check_objects(content, with_masks=True)
+
+
+def test_persons_without_keypoints_and_images_without_persons_pass():
+    content = coco(keypoints=[])
+    content['images'].append(dict(content['images'][0], id=2))
+    check_objects(content)
+    content['annotations'] = []
+    check_objects(content, training=False)
+    del content['annotations']  # as of COCO's test images
+    check_objects(content, training=False)
+
+
+@pytest.mark.parametrize(
+    ('content', 'message'),
+    [
+        (dict(coco(), categories=[dict(id=1, name='dog')]),
+         'has the categories dog, but Persons has the classes person'),
+        (dict(coco(), categories=[dict(id=i, name=f'c{i}')
+                                  for i in range(99)]),
+         r'c0, .*, c9, \.\.\., but'),
+        (dict(images=coco()['images']), 'has the categories none, but'),
+        (dict(coco(), annotations=[]), 'none of its 0 annotations is an obj'),
+        (dict(coco(), annotations=[dict(id=5)]),
+         'annotation 5 lacks area, bbox, category_id, image_id'),
+        (coco(bbox=[0, 0, float('nan'), 1]), 'annotation 8 has the bbox .*n'),
+        (coco(id=7), 'has the annotation id 7 more than once'),
+        (coco(keypoints=[1, 1, 2] * 14), 'annotation 8 has 14 keypoints, but '
+         r'Persons has 17 \(1 of 2'),
+    ],
+)  # fmt: skip
+def test_wrong_objects(content, message):
+    with pytest.raises(InputError, match=message):
+        check_objects(content)
+
+
+@pytest.mark.parametrize(
+    'change',
+    [
+        dict(iscrowd=1),
+        dict(category_id=2),
+        dict(area=0),
+        dict(bbox=[10, 20, 0.5, 40]),
+        dict(bbox=[100, 20, 30, 40]),
+        dict(bbox=[-30, 20, 30, 40]),
+        dict(image_id=2),
+    ],
+)
+def test_objects_are_left_out_as_mmdet_leaves_them_out(change, tmp_path):
+    from mmdet.datasets import CocoDataset
+
+    content = coco()
+    for annotation in content['annotations']:
+        annotation.update(change)
+    with pytest.raises(InputError, match='none of its 2 annotations'):
+        check_objects(content)
+    check_objects(content, training=False)
+    # MMDet's own decision
+    path = tmp_path / 'a.json'
+    path.write_text(json.dumps(content))
+    dataset = CocoDataset(
+        ann_file=str(path),
+        data_prefix=dict(img=''),
+        metainfo=dict(classes=('person',)),
+        pipeline=[],
+        filter_cfg=dict(filter_empty_gt=False),
+    )
+    instances = dataset.get_data_info(0)['instances']
+    assert not [i for i in instances if not i['ignore_flag']]
+
+
+def test_object_without_a_mask():
+    check_objects(coco())
+    with pytest.raises(InputError, match='annotation 7 has no segmentation'):
+        check_objects(coco(), with_masks=True)
 
 
 def test_image_folder(tmp_path):
@@ -394,6 +511,91 @@ def test_detections_of_a_config(cfg, tmp_path):
     dataset.test_mode = False
     with pytest.raises(InputError, match='test_mode=True'):
         checks.check_config(cfg, 'test')
+
+
+@pytest.fixture
+def detection_cfg(cfg):
+    """MMDet's view of the same data."""
+    cfg.default_scope = 'mmdet'
+    cfg.model = dict(type='MaskRCNN')
+    cfg.optim_wrapper.pop('constructor', None)
+    cfg.default_hooks = cfg.visualizer = cfg.custom_hooks = None
+    for split in ('train', 'val', 'test'):
+        data = cfg[f'{split}_dataloader'].dataset
+        data.pop('data_mode')
+        data.metainfo = dict(classes=('person',))
+        data.pipeline = [
+            dict(type='LoadImageFromFile', backend_args=None),
+            dict(type='LoadAnnotations', with_mask=True),
+            dict(type='PackDetInputs'),
+        ]
+    return cfg
+
+
+OURS = 'mmpose_ext.multitask.CocoPersonDataset'
+
+
+@pytest.mark.parametrize('type_', ['CocoDataset', OURS])
+def test_good_config_of_a_detector_passes(detection_cfg, type_):
+    detection_cfg.train_dataloader.dataset.type = type_
+    for mode in ('train', 'test'):
+        assert checks.check_config(detection_cfg, mode) == []
+
+
+@pytest.mark.parametrize('type_', ['CocoDataset', OURS])
+@pytest.mark.parametrize(
+    ('key', 'value', 'message'),
+    [
+        ('ann_file', 'no.json', 'annotation file .*ann_file.*no.json'),
+        ('data_prefix.img', 'no/', "image folder '.*no/' .*exist"),
+        ('metainfo.classes', ['dog'], 'has the categories person, but Coco'),
+    ],
+)
+def test_wrong_files_of_a_detector(detection_cfg, type_, key, value, message):
+    data = 'train_dataloader.dataset'
+    detection_cfg.merge_from_dict(
+        {f'{data}.type': type_, f'{data}.{key}': value}
+    )
+    with pytest.raises(InputError, match=message):
+        checks.check_config(detection_cfg, 'train')
+    checks.check_config(detection_cfg, 'test')
+
+
+@pytest.mark.parametrize('split', ['train', 'test'])
+def test_wrong_objects_of_a_detector(detection_cfg, split, tmp_path):
+    data = detection_cfg[f'{split}_dataloader'].dataset
+    source = Path(data.data_root, data.ann_file)
+    content = json.loads(source.read_text())
+    person = next(a for a in content['annotations'] if not a['iscrowd'])
+    data.ann_file = str(tmp_path / 'a.json')
+
+    def error(**change):
+        changed = dict(content, annotations=[{**person, **change}])
+        Path(data.ann_file).write_text(json.dumps(changed))
+        with pytest.raises(InputError) as e:
+            checks.check_config(detection_cfg, split)
+        return str(e.value)
+
+    # Persons of ours may lack a mask, but have as many keypoints as theirs.
+    assert 'no segmentation, but the pipeline' in error(segmentation=[])
+    data.type = OURS
+    short = [1, 1, 2] * 5
+    message = error(segmentation=[], keypoints=short)
+    assert '5 keypoints, but CocoPersonDataset has 17' in message
+
+
+def test_annotations_in_another_form_than_cocos_are_left_alone(
+    detection_cfg, tmp_path
+):
+    data = detection_cfg.test_dataloader.dataset
+    data.ann_file = str(tmp_path / 'a.json')
+    for type_, content in (
+        ('CrowdHumanDataset', 'odgt'),  # not even JSON
+        ('LVISV1Dataset', '{"images": [{"id": 1, "coco_url": "1"}]}'),
+    ):
+        data.type = type_
+        (tmp_path / 'a.json').write_text(content)
+        checks.check_config(detection_cfg, 'test')
 
 
 def test_metric_with_a_missing_file(cfg):

@@ -24,6 +24,36 @@ def test_table_of_the_paper(run, tmp_path):
     ]
 
 
+def test_linear_layers(run, tmp_path):
+    config = tmp_path / 'linear.py'
+    config.write_text(
+        "default_scope = 'mmpose'\n"
+        "model = dict(type='TopdownPoseEstimator',\n"
+        "    backbone=dict(type='ResNet', depth=18, base_channels=64),\n"
+        "    neck=dict(type='GlobalAveragePooling'),\n"
+        "    head=dict(type='RegressionHead', in_channels=512,\n"
+        '              num_joints=10**5))\n'
+    )
+    tables = [
+        run(config, '--shape', 32, 32, *option)[1].splitlines()
+        for option in ([], ['--linear'])
+    ]
+    plain, linear = ([r.split(' | ') for r in t] for t in tables)
+    assert [len(row) for row in linear] == [6, 6, 6]
+    assert linear[0][-1] == 'with linear layers (1e9) |'
+    macs = float(plain[2][3])
+    # Two coordinates of 100 000 keypoints, from 512 channels.
+    assert linear[2] == [
+        *plain[2][:4],
+        plain[2][4].rstrip(' |'),
+        f'{macs + 0.1024:.3f} |',
+    ]
+
+
+def test_help_tells_the_number_of_rois(run):
+    assert '1000 as a rule' in ' '.join(run('--help')[1].split())
+
+
 def test_shape(run, tiny_config):
     def macs(*shape):
         status, stdout, _ = run(tiny_config, '--shape', *shape)

@@ -481,6 +481,154 @@ def test_amp_without_a_gpu(tiny_config, capsys):
     assert '--amp needs a GPU' in error_of(train_tool, argv, capsys)
 
 
+# --------------------------------------------------- detectors of MMDetection
+
+DETECTOR = """
+_base_ = ['mmdet::_base_/models/mask-rcnn_r50_fpn.py',
+          'mmdet::_base_/default_runtime.py']
+model = dict(
+    backbone=dict(_delete_=True, type='ResNet', depth=18, stem_channels=8,
+                  base_channels=8),
+    neck=dict(in_channels=[8, 16, 32, 64], out_channels=8),
+    rpn_head=dict(in_channels=8, feat_channels=8),
+    roi_head=dict(
+        bbox_roi_extractor=dict(out_channels=8),
+        mask_roi_extractor=dict(out_channels=8),
+        bbox_head=dict(in_channels=8, fc_out_channels=8, num_classes=1),
+        mask_head=dict(in_channels=8, conv_out_channels=8, num_classes=1)),
+    train_cfg=dict(rpn_proposal=dict(max_per_img=20),
+                   rcnn=dict(sampler=dict(num=16))),
+    test_cfg=dict(rpn=dict(max_per_img=20),
+                  rcnn=dict(score_thr=0.0, max_per_img=4)))
+load = dict(type='LoadImageFromFile')
+boxes = dict(type='LoadAnnotations', with_bbox=True, with_mask=True)
+resize = dict(type='Resize', scale=(96, 72), keep_ratio=True)
+data = dict(
+    type='CocoDataset', data_root='{data_root}',
+    metainfo=dict(classes=('person',)))
+train_dataloader = dict(
+    batch_size=2, num_workers=0,
+    sampler=dict(type='InfiniteSampler', shuffle=False),
+    dataset=dict(
+        ann_file='annotations/person_keypoints_train.json',
+        data_prefix=dict(img='train/'),
+        pipeline=[load, boxes, resize, dict(type='PackDetInputs')], **data))
+val_dataloader = dict(
+    batch_size=2, num_workers=0,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(
+        ann_file='annotations/person_keypoints_val.json',
+        data_prefix=dict(img='val/'), test_mode=True,
+        pipeline=[load, resize, dict(
+            type='PackDetInputs', meta_keys=(
+                'img_id', 'img_path', 'ori_shape', 'img_shape',
+                'scale_factor'))], **data))
+test_dataloader = val_dataloader
+val_evaluator = dict(
+    type='CocoMetric', metric=['bbox', 'segm'],
+    ann_file='{data_root}/annotations/person_keypoints_val.json')
+test_evaluator = val_evaluator
+train_cfg = dict(type='IterBasedTrainLoop', max_iters=2, val_interval=2)
+val_cfg, test_cfg = dict(type='ValLoop'), dict(type='TestLoop')
+optim_wrapper = dict(optimizer=dict(type='SGD', lr=1e-3))
+default_hooks = dict(checkpoint=dict(by_epoch=False, interval=1))
+randomness = dict(seed=0)
+"""
+
+
+@pytest.fixture(scope='module')
+def detector(toy_persons, tmp_path_factory):
+    """The config of a small Mask R-CNN, and the folder of its run."""
+    folder = tmp_path_factory.mktemp('detector')
+    config = folder / 'detector.py'
+    config.write_text(DETECTOR.replace('{data_root}', str(toy_persons)))
+    train(config, '--work-dir', folder)
+    return config
+
+
+def test_detector_is_trained_and_resumed(detector, tmp_path):
+    (tmp_path / 'iter_1.pth').write_bytes(
+        detector.with_name('iter_1.pth').read_bytes()
+    )
+    train(detector, '--work-dir', tmp_path, '--resume', '--no-validate')
+    again, before = (
+        read(folder / 'iter_2.pth') for folder in (tmp_path, detector.parent)
+    )
+    assert again['meta']['iter'] == before['meta']['iter'] == 2
+    # But for the RoIs that are drawn at random, which move little.
+    torch.testing.assert_close(again['state_dict'], before['state_dict'],
+                               rtol=0, atol=1e-2)  # fmt: skip
+
+
+def test_detector_is_evaluated(detector, tmp_path):
+    out, dump = tmp_path / 'metrics.json', tmp_path / 'all.pkl'
+    metrics = evaluate(
+        detector, detector.with_name('iter_2.pth'), '--work-dir', tmp_path,
+        '--out', out, '--dump', dump, '--show-dir', 'pictures',
+    )  # fmt: skip
+    assert 0 <= metrics['coco/bbox_mAP'] <= 1
+    assert 0 <= metrics['coco/segm_mAP'] <= 1
+    assert json.loads(out.read_text()) == metrics
+    samples = mmengine.load(dump)
+    assert [len(s['pred_instances']['bboxes']) for s in samples] == [4] * 6
+    assert len(list(tmp_path.glob('*/pictures/*.jpg'))) == 6
+
+
+def test_what_a_detector_cannot_draw(detector, capsys):
+    def error(tool, *args):
+        return error_of(tool, command(detector, *args), capsys)
+
+    checkpoint = detector.with_name('iter_2.pth')
+    message = error(train_tool, '--show-dir', 'pictures')
+    assert '--show-dir pictures: MMDetection draws validations into' in message
+    message = error(test_tool, checkpoint, '--show', '--interval', 2)
+    assert '--interval 2: MMDetection draws every image' in message
+    message = error(test_tool, checkpoint, '--badcase')
+    assert '--badcase is for the pose models of MMPose' in message
+    argv = command(detector, '--show', '--interval', 2)
+    args = train_tool.parse_args(train_tool.make_parser(), argv)
+    hook = train_tool.configure(args).default_hooks.visualization
+    assert hook.draw and hook.show and hook.interval == 2
+
+
+def test_wrong_data_of_a_detector(detector, toy_persons, tmp_path, capsys):
+    def error(**options):
+        argv = command(detector, '--work-dir', work_dir, **options)
+        return error_of(train_tool, argv, capsys)
+
+    work_dir, wrong = tmp_path / 'work', tmp_path / 'wrong.json'
+    options = {'train_dataloader.dataset.ann_file': wrong}
+    assert f"'{wrong}' does not exist" in error(**options)
+    source = toy_persons / 'annotations/person_keypoints_train.json'
+    content = json.loads(source.read_text())
+    content['categories'][0]['name'] = 'dog'
+    wrong.write_text(json.dumps(content))
+    assert 'has the categories dog, but CocoDataset has' in error(**options)
+    options = {'val_dataloader.dataset.data_prefix.img': 'no/such'}
+    assert "no/such' (val_dataloader.dataset" in error(**options)
+    options = {'model.roi_head.type': 'StandardRoIHed'}
+    assert "did you mean 'StandardRoIHead'" in error(**options)
+    assert not work_dir.exists()
+
+    images = tmp_path / 'images'
+    images.mkdir()
+    for path in (toy_persons / 'train').iterdir():
+        (images / path.name).write_bytes(b'not a picture')
+    options = {'train_dataloader.dataset.data_prefix.img': images}
+    message = error(**options)
+    assert message.endswith(".jpg' cannot be decoded (13 bytes)\n")
+
+
+def test_weights_of_another_detector(detector, tmp_path, capsys):
+    argv = command(
+        detector, detector.with_name('iter_2.pth'), '--work-dir', tmp_path,
+        **{'model.roi_head.bbox_head.fc_out_channels': 4}
+    )  # fmt: skip
+    message = error_of(test_tool, argv, capsys)
+    assert "another architecture than the config's MaskRCNN" in message
+    assert 'roi_head.bbox_head.fc_cls.weight [2, 8] for [2, 4]' in message
+
+
 # ---------------------------------------------------------------- processes
 
 
@@ -544,29 +692,43 @@ def test_killed_run_resumes_to_the_same_weights(
     assert_same_state(a, b)
 
 
-@pytest.mark.slow
-def test_two_processes_train_and_evaluate(tiny_config, tmp_path):
-    def finish(tool, *args):
+@pytest.fixture
+def in_two_processes(tmp_path):
+    """Run a tool in two processes, and return what it printed."""
+
+    def finish(tool, config, *args, **options):
         process = start(
             *['-m', 'torch.distributed.run', '--nproc_per_node', '2'],
             *('--master_port', 20000 + os.getpid() % 20000),
             ROOT / f'tools/{tool}.py',
             *('--launcher', 'pytorch', '--work-dir', tmp_path),
-            *command(tiny_config, *args),
+            *command(config, *args, **options),
             cwd=tmp_path,
         )
-        out, err = process.communicate(timeout=300)
+        try:
+            out, err = process.communicate(timeout=300)
+        finally:
+            process.kill()
         assert process.returncode == 0, err[-3000:]
         return out
 
-    out = finish('train')
+    return finish
+
+
+@pytest.mark.slow
+def test_two_processes_train_and_evaluate(
+    tiny_config, tmp_path, in_two_processes
+):
+    out = in_two_processes('train', tiny_config)
     losses = [float(x) for x in re.findall(r'\bloss: (\S+)', out)]
     assert losses and all(0 < x < 1 for x in losses)
     assert re.search(r'Epoch\(val\).*coco/AP: ', out)
 
     checkpoint, dump = tmp_path / 'epoch_2.pth', tmp_path / 'two.pkl'
     out = tmp_path / 'two.json'
-    finish('test', checkpoint, '--dump', dump, '--out', out)
+    in_two_processes(
+        'test', tiny_config, checkpoint, '--dump', dump, '--out', out
+    )
     one = tmp_path / 'one.pkl'
     metrics = evaluate(
         tiny_config, checkpoint, '--dump', one, '--work-dir', tmp_path
@@ -574,3 +736,63 @@ def test_two_processes_train_and_evaluate(tiny_config, tmp_path):
     ids = [[x['id'] for x in mmengine.load(path)] for path in (one, dump)]
     assert ids[0] == ids[1]
     assert mmengine.load(out) == pytest.approx(metrics, abs=1e-6)
+
+
+MULTITASK = """
+_base_ = '{base}'
+custom_imports = dict(imports=['mmpose_ext.multitask'])
+model = dict(
+    roi_head=dict(
+        type='MultiTaskRoIHead',
+        keypoint_roi_extractor=dict(
+            type='SingleRoIExtractor',
+            roi_layer=dict(type='RoIAlign', output_size=14, sampling_ratio=0),
+            out_channels=8, featmap_strides=[4, 8, 16, 32]),
+        keypoint_head=dict(
+            type='OffsetKeypointHead', in_channels=8, conv_channels=8,
+            num_convs=1, conv_cfg=dict(type='DCN', deform_groups=1))))
+train_dataloader = dict(
+    batch_size=1,
+    dataset=dict(
+        type='CocoPersonDataset', ann_file='{ann_file}',
+        filter_cfg=dict(filter_empty_gt=False),
+        pipeline=[
+            dict(type='LoadImageFromFile'),
+            dict(type='LoadMultiTaskAnnotations', with_bbox=True,
+                 with_mask=True),
+            dict(type='Resize', scale=(96, 72), keep_ratio=True),
+            dict(type='WarpKeypoints'),
+            dict(type='FilterMultiTask'),
+            dict(type='PackMultiTaskInputs')]))
+train_cfg = dict(max_iters=4)
+default_hooks = dict(logger=dict(interval=1))
+"""
+
+
+@pytest.mark.slow
+def test_one_of_two_processes_sees_no_person(
+    detector, toy_persons, tmp_path, in_two_processes
+):
+    """Every process waits for the gradients of all heads of the others."""
+    source = toy_persons / 'annotations/person_keypoints_train.json'
+    content = json.loads(source.read_text())
+    # The first process gets the first, third, ... image.
+    content['images'].sort(key=lambda image: image['id'])
+    with_persons = {image['id'] for image in content['images'][2::4]}
+    content['annotations'] = [
+        a for a in content['annotations'] if a['image_id'] in with_persons
+    ]
+    ann_file = tmp_path / 'few.json'
+    ann_file.write_text(json.dumps(content))
+    config = tmp_path / 'multitask.py'
+    config.write_text(
+        MULTITASK.replace('{base}', str(detector)).replace(
+            '{ann_file}', str(ann_file)
+        )
+    )
+    out = in_two_processes('train', config, '--no-validate')
+    # A running mean of the first process, which meets somebody in its
+    # second image; the other one never does.
+    losses = re.findall(r'loss_keypoint: (\S+)', out)
+    assert [float(loss) > 0 for loss in losses] == [False, True, True, True]
+    assert (tmp_path / 'iter_4.pth').exists()

@@ -17,9 +17,15 @@ from mmpose_ext.engine.config import load_config
 from mmpose_ext.errors import run_tool
 from mmpose_ext.inference.files import write_atomic
 
+_ROIS = (
+    'A two-stage detector is counted for as many RoIs as the '
+    'test_cfg.rpn.max_per_img of its config says, 1000 as a rule, and its '
+    'heads of masks and of keypoints for 100.'
+)
+
 
 def parse_args():
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, epilog=_ROIS)
     parser.add_argument(
         'configs',
         nargs='+',
@@ -34,6 +40,11 @@ def parse_args():
         metavar=('H', 'W'),
         help='input in pixels (default: as in the pipeline of each config)',
     )
+    parser.add_argument(
+        '--linear',
+        action='store_true',
+        help='add a column that counts linear layers too',
+    )
     parser.add_argument('--out', help='Markdown file to write')
     parser.add_argument(
         '--overwrite', action='store_true', help='replace an existing --out'
@@ -41,18 +52,24 @@ def parse_args():
     return parser.parse_args()
 
 
-def make_table(rows: list) -> str:
+def make_table(rows: list, linear: bool = False) -> str:
     """Markdown of (name, (H, W), Complexity) rows."""
-    lines = [
-        '| config | input (HxW) | params (M) | MACs (1e9) | MACs (Gi) |',
-        '| --- | --- | --- | --- | --- |',
-    ]
+    header = ['config', 'input (HxW)', 'params (M)', 'MACs (1e9)', 'MACs (Gi)']
+    if linear:
+        header.append('with linear layers (1e9)')
+    table = [header, ['---'] * len(header)]
     for name, (height, width), cost in rows:
-        lines.append(
-            f'| {name} | {height}x{width} | {cost.params / 1e6:.3f} '
-            f'| {cost.macs / 1e9:.3f} | {cost.macs / 2**30:.3f} |'
-        )
-    return '\n'.join(lines) + '\n'
+        row = [
+            name,
+            f'{height}x{width}',
+            f'{cost.params / 1e6:.3f}',
+            f'{cost.macs / 1e9:.3f}',
+            f'{cost.macs / 2**30:.3f}',
+        ]
+        if linear:
+            row.append(f'{(cost.macs + cost.linear_macs) / 1e9:.3f}')
+        table.append(row)
+    return ''.join(f'| {" | ".join(row)} |\n' for row in table)
 
 
 def main():
@@ -70,7 +87,7 @@ def main():
         for name, cfg, shape in progress.track(jobs, description='counting'):
             cost = count_complexity(load_network(cfg, name, shape))
             rows.append((Path(cfg.filename).stem, shape, cost))
-    table = make_table(rows)
+    table = make_table(rows, args.linear)
     print(table, end='')
     if args.out:
         write_atomic(args.out, table.encode())

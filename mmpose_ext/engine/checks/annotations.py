@@ -4,7 +4,7 @@ import json
 import logging
 import math
 import os.path as osp
-from typing import Optional, Sequence
+from typing import Iterable, Mapping, Optional, Sequence
 
 import numpy as np
 from mmengine.logging import print_log
@@ -12,7 +12,9 @@ from mmengine.logging import print_log
 from ...errors import InputError
 
 _IMAGE_KEYS = {'id', 'file_name', 'width', 'height'}
+_OBJECT_KEYS = {'id', 'image_id', 'category_id', 'bbox', 'area'}
 _IMAGES_TRIED = 10
+_NAMES_SHOWN = 10
 
 
 def check_file(path: str, what: str) -> None:
@@ -126,6 +128,71 @@ def check_keypoints(
         )
 
 
+def check_objects(
+    content: dict,
+    path: str,
+    metainfo: Mapping,
+    name: str,
+    training: bool = True,
+    with_masks: bool = False,
+) -> None:
+    """Check the objects of a COCO file, for a dataset of MMDetection.
+
+    Images without an object, and objects without an area, are no error.
+
+    Args:
+        content (dict): The parsed file.
+        path (str): Its name, for messages.
+        metainfo (Mapping): The dataset's, of which ``classes`` and, for
+            persons, ``num_keypoints`` are read.
+        name (str): The dataset's class, for messages.
+        training (bool): Whether there must be an object. Defaults to
+            ``True``.
+        with_masks (bool): Whether each one must have a segmentation.
+            Defaults to ``False``.
+
+    Raises:
+        InputError: No category is one of the classes, an annotation lacks
+            something, a box is not finite, the number of keypoints differs
+            from the dataset's, or no object at all can be trained on.
+    """
+    classes = metainfo.get('classes') or ()
+    categories = {
+        c.get('name'): c.get('id') for c in content.get('categories', ())
+    }
+    wanted = [id_ for c, id_ in categories.items() if c in classes]
+    if not wanted:
+        raise InputError(
+            f"annotation file '{path}' has the categories "
+            f'{_some(categories)}, but {name} has the classes {_some(classes)}'
+        )
+    objects = [
+        a for a in content.get('annotations', ()) if not a.get('ignore')
+    ]
+    _check_keys(objects, path)
+    boxes = _boxes(objects, path)
+    used = [
+        a
+        for a, good in zip(objects, _has_area(boxes, objects, content))
+        if good and a['category_id'] in wanted
+    ]
+    if training and all(a.get('iscrowd') for a in used):
+        raise InputError(
+            f"annotation file '{path}': none of its {len(objects)} "
+            f'annotations is an object of the classes {_some(classes)} with '
+            'an area inside its image'
+        )
+    for a in used:
+        if with_masks and not a.get('segmentation'):
+            raise InputError(
+                f"annotation file '{path}': annotation {a['id']} has no "
+                'segmentation, but the pipeline loads masks'
+            )
+    persons = [a for a in used if a.get('keypoints')]
+    if metainfo.get('num_keypoints') and persons:
+        _check_number(persons, path, metainfo['num_keypoints'], name)
+
+
 def check_images(content: dict, folder: str, where: str) -> None:
     """Check that the folder of images exists and holds what a file lists.
 
@@ -150,6 +217,23 @@ def check_images(content: dict, folder: str, where: str) -> None:
         )
 
 
+def _check_keys(objects: Sequence[dict], path: str) -> None:
+    ids = set()
+    for a in objects:
+        missing = _OBJECT_KEYS.difference(a)
+        if missing:
+            raise InputError(
+                f"annotation file '{path}': annotation {a.get('id')} lacks "
+                f'{", ".join(sorted(missing))}'
+            )
+        if a['id'] in ids:
+            raise InputError(
+                f"annotation file '{path}' has the annotation id {a['id']} "
+                'more than once'
+            )
+        ids.add(a['id'])
+
+
 def _check_number(
     persons: Sequence[dict], path: str, num_keypoints: int, name: str
 ) -> None:
@@ -172,7 +256,7 @@ def _boxes(persons: Sequence[dict], path: str) -> np.ndarray:
                 f"annotation file '{path}': annotation {a.get('id')} has the "
                 f'bbox {a["bbox"]}, expected finite x, y, width, height'
             )
-    return np.array([a['bbox'] for a in persons], dtype=float)
+    return np.array([a['bbox'] for a in persons], dtype=float).reshape(-1, 4)
 
 
 def _is_labelled(annotation: dict) -> bool:
@@ -193,6 +277,27 @@ def _is_flat(
     start = np.clip(boxes[:, :2], 0, limit)
     end = np.clip(boxes[:, :2] + boxes[:, 2:], 0, limit)
     return (end <= start).any(axis=1)
+
+
+def _has_area(
+    boxes: np.ndarray, objects: Sequence[dict], content: dict
+) -> np.ndarray:
+    """Which boxes (N, 4) MMDetection takes."""
+    sizes = {i['id']: (i['width'], i['height']) for i in content['images']}
+    limit = np.array(
+        [sizes.get(a['image_id'], (0, 0)) for a in objects], dtype=float
+    ).reshape(-1, 2)
+    start = np.maximum(boxes[:, :2], 0)
+    end = np.minimum(boxes[:, :2] + boxes[:, 2:], limit)
+    areas = np.array([a['area'] for a in objects], dtype=float)
+    large = (boxes[:, 2:] >= 1).all(axis=1)
+    return (end > start).all(axis=1) & large & (areas > 0)
+
+
+def _some(names: Iterable[str]) -> str:
+    names = list(names)
+    more = ', ...' if len(names) > _NAMES_SHOWN else ''
+    return (', '.join(names[:_NAMES_SHOWN]) or 'none') + more
 
 
 def _kind(content) -> str:

@@ -12,9 +12,17 @@ from .annotations import (
     check_file,
     check_images,
     check_keypoints,
+    check_objects,
     read_json,
 )
 from .detections import check_detections
+
+# Where methods of MMDet's COCO dataset, and of ours upon it, are written. By
+# name, because MMDet may be missing.
+_MMDET_COCO = (
+    'mmdet.datasets.coco',
+    'mmpose_ext.multitask.coco_person_dataset',
+)
 
 
 def check_datasets(cfg, splits) -> List[dict]:
@@ -83,7 +91,10 @@ def _check_dataset(dataset, where: str, scope: str, files: dict) -> bool:
     what = f'annotation file ({where}.ann_file)'
     check_file(ann_file, what)
     cls = _class_of(dataset, scope)
-    if not _inherits(cls, 'load_data_list', '_load_annotations'):
+    detection = _is_from_mmdet(cls, 'load_data_list')
+    if not (
+        detection or _inherits(cls, 'load_data_list', '_load_annotations')
+    ):
         return True
 
     if ann_file not in files:
@@ -93,8 +104,19 @@ def _check_dataset(dataset, where: str, scope: str, files: dict) -> bool:
     _check_image_folder(dataset, where, coco)
     if dataset.get('bbox_file'):
         return _check_bbox_file(dataset, where, coco, files)
-    if _inherits(cls, 'parse_data_info'):
-        number = _num_keypoints(cls, dataset, where)
+    if detection and _is_from_mmdet(cls, 'parse_data_info'):
+        check_objects(
+            coco,
+            ann_file,
+            _metainfo(cls, dataset, where),
+            cls.__name__,
+            training=not dataset.get('test_mode'),
+            # Ours makes a mask where there is none.
+            with_masks=cls.__module__ == _MMDET_COCO[0]
+            and _loads_masks(dataset),
+        )
+    elif _inherits(cls, 'parse_data_info'):
+        number = _metainfo(cls, dataset, where).get('num_keypoints')
         check_keypoints(coco, ann_file, number, cls.__name__)
     return True
 
@@ -139,12 +161,24 @@ def _inherits(cls, *methods: str) -> bool:
     )
 
 
-def _num_keypoints(cls, dataset, where: str):
+def _is_from_mmdet(cls, method: str) -> bool:
+    """Whether a dataset has a method as MMDet's COCO dataset has it."""
+    function = getattr(cls, method, None)
+    return getattr(function, '__module__', None) in _MMDET_COCO
+
+
+def _loads_masks(dataset) -> bool:
+    return any(
+        isinstance(step, dict) and step.get('with_mask')
+        for step in dataset.get('pipeline', [])
+    )
+
+
+def _metainfo(cls, dataset, where: str) -> dict:
     try:
-        metainfo = cls._load_metainfo(dataset.get('metainfo'))
+        return cls._load_metainfo(dataset.get('metainfo'))
     except FileNotFoundError as e:
         raise InputError(f'{where}.metainfo: {e}') from e
-    return metainfo.get('num_keypoints')
 
 
 def _check_image_folder(dataset, where: str, coco: dict) -> None:

@@ -51,6 +51,8 @@ _NESTED = {
     'optimizer': root.OPTIMIZERS,
     'vis_backends': root.VISBACKENDS,
 }
+# In MMDetection's models, whose samplers take no part in loading data.
+_OF_DETECTORS = ('anchor_generator', 'assigner', 'bbox_coder', 'sampler')
 _REGISTRIES = [
     *{id(r): r for r in (*_TOP_LEVEL.values(), *_NESTED.values())}.values(),
     root.TASK_UTILS,
@@ -137,14 +139,17 @@ def _types(
             continue
         # A dict without a type, such as default_hooks, is a collection.
         inherited = None if 'type' in node else registry
-        yield from _types(
-            value, f'{where}.{key}', _registry_of(key, inherited), scope
-        )
+        place = f'{where}.{key}'
+        yield from _types(value, place, _registry_of(place, inherited), scope)
 
 
-def _registry_of(key, inherited: Optional[Registry]) -> Optional[Registry]:
-    key = str(key)
-    if key.startswith('loss') or key.endswith('_head'):
+def _registry_of(
+    place: str, inherited: Optional[Registry]
+) -> Optional[Registry]:
+    top, *_, key = place.split('.')
+    if top == 'model' and key in _OF_DETECTORS:
+        return root.TASK_UTILS
+    if key.startswith('loss') or key.endswith(('_head', '_extractor')):
         return root.MODELS
     if key.endswith('_pipeline'):
         return root.TRANSFORMS
