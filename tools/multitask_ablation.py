@@ -22,8 +22,8 @@ TOY = (
     Path(__file__)
     .parents[1]
     .joinpath(
-        'configs/multitask_rcnn/multitask-rcnn-d2-rbh_r50-w16-dcn_'
-        'fpn_1xb4-12e_toy-persons-256x192.py'
+        'configs/multitask_rcnn/multitask-rcnn-rbh_r50-w16-dcn_'
+        'fpn-c3c5_1xb4-12e_toy-persons-256x192.py'
     )
 )
 # What the toy network, which has all refinement, loses.

@@ -5,7 +5,7 @@ from typing import Dict, Optional, Tuple
 
 import torch
 import torch.nn.functional as F
-from mmcv.cnn import build_conv_layer
+from mmcv.cnn import build_conv_layer, build_norm_layer
 from mmcv.ops import DeformConv2dPack, ModulatedDeformConv2dPack
 from mmdet.registry import MODELS
 from mmengine.model import BaseModule, kaiming_init, normal_init
@@ -61,6 +61,9 @@ class OffsetKeypointHead(BaseModule):
         conv_cfg (dict, optional): Their type, e.g. ``dict(type='DCN',
             deform_groups=1)`` for the deformable ones of equation 5 or
             ``DCNv2`` for modulated ones. Defaults to ``None``, plain ones.
+        norm_cfg (dict, optional): A norm behind each of them. Defaults to
+            ``None``, as in Detectron2; a network that starts from random
+            weights learns faster with one.
         heatmap_refine (bool): Whether offsets refine the heatmaps. Defaults
             to ``True``.
         activation (str): ``'sigmoid'`` or ``'none'``. Defaults to
@@ -95,6 +98,7 @@ class OffsetKeypointHead(BaseModule):
         conv_channels: int = 512,
         num_convs: int = 8,
         conv_cfg: Optional[dict] = None,
+        norm_cfg: Optional[dict] = None,
         heatmap_refine: bool = True,
         activation: str = 'sigmoid',
         loss: str = 'mse',
@@ -138,6 +142,12 @@ class OffsetKeypointHead(BaseModule):
                 padding=1,
             )
             for i in range(num_convs)
+        )
+        self.norms = nn.ModuleList(
+            build_norm_layer(norm_cfg, conv_channels)[1]
+            if norm_cfg
+            else nn.Identity()
+            for _ in range(num_convs)
         )
         channels = conv_channels if num_convs else in_channels
 
@@ -194,10 +204,10 @@ class OffsetKeypointHead(BaseModule):
                     0, self.num_keypoints, *size
                 )
             )
-        for conv in self.convs:
+        for conv, norm in zip(self.convs, self.norms):
             if isinstance(conv, DeformConv2dPack):
                 conv.im2col_step = _largest_step(len(feats))
-            feats = F.relu(conv(feats), inplace=True)
+            feats = F.relu(norm(conv(feats)), inplace=True)
         heatmaps = _enlarge(self.heatmap_deconv(feats))
         if self.activation == 'sigmoid':
             heatmaps = heatmaps.sigmoid()

@@ -160,11 +160,7 @@ def test_schedule_is_the_papers(path):
 
 def test_toy_is_the_full_model():
     (toy,) = (p for p in CONFIGS if 'toy' in p.stem)
-    (full,) = (
-        p
-        for p in CONFIGS
-        if p.stem.startswith('multitask-rcnn-d2-rbh_r50-dcn')
-    )
+    (full,) = (p for p in CONFIGS if p.stem == next(iter(PARAMS)))
     cfg = Config.fromfile(toy)
     assert cfg.model.roi_head.keypoint_head.heatmap_refine
     assert Config.fromfile(full).model.type == cfg.model.type
