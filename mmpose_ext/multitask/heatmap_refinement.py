@@ -17,7 +17,7 @@ def refine_heatmaps(heatmaps: Tensor, offsets: Tensor) -> Tensor:
             2 k + 1 are x and y of keypoint k.
 
     Returns:
-        Tensor: y, shape (N, K, H, W).
+        Tensor: y, shape (N, K, H, W), in float32 or float64.
 
     Raises:
         ValueError: If the shapes do not fit.
@@ -29,11 +29,13 @@ def refine_heatmaps(heatmaps: Tensor, offsets: Tensor) -> Tensor:
             f'expected offsets of shape {expected} for heatmaps of shape '
             f'{tuple(heatmaps.shape)}, got {tuple(offsets.shape)}'
         )
-    # Each keypoint's map becomes an image of its own.
-    maps = heatmaps.reshape(-1, 1, height, width)
-    offsets = offsets.reshape(-1, 2, height, width)
-    x = torch.arange(width, dtype=offsets.dtype, device=offsets.device)
-    y = torch.arange(height, dtype=offsets.dtype, device=offsets.device)
+    # Each keypoint's map becomes an image of its own. Half precision could
+    # not even hold the cells' numbers.
+    dtype = torch.promote_types(heatmaps.dtype, torch.float32)
+    maps = heatmaps.reshape(-1, 1, height, width).to(dtype)
+    offsets = offsets.reshape(-1, 2, height, width).to(dtype)
+    x = torch.arange(width, dtype=dtype, device=offsets.device)
+    y = torch.arange(height, dtype=dtype, device=offsets.device)
     # grid_sample's -1 and 1 are the outer edges of the first and last cell.
     grid = torch.stack(
         (
@@ -42,7 +44,5 @@ def refine_heatmaps(heatmaps: Tensor, offsets: Tensor) -> Tensor:
         ),
         dim=-1,
     )
-    refined = F.grid_sample(
-        maps, grid.to(maps.dtype), mode='bilinear', align_corners=False
-    )
+    refined = F.grid_sample(maps, grid, mode='bilinear', align_corners=False)
     return refined.reshape(heatmaps.shape)

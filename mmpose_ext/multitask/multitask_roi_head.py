@@ -9,6 +9,7 @@ from mmdet.models.utils import unpack_gt_instances
 from mmdet.registry import MODELS
 from mmdet.structures import SampleList
 from mmdet.structures.bbox import bbox2roi
+from mmdet.structures.mask import BitmapMasks
 from mmdet.utils import InstanceList
 from torch import Tensor
 
@@ -36,6 +37,10 @@ class MultiTaskRoIHead(StandardRoIHead):
         keypoint_head (dict, optional): E.g. :class:`OffsetKeypointHead`.
             Defaults to ``None``, no keypoints.
         kwargs: Of MMDet's ``StandardRoIHead``.
+
+    Raises:
+        ValueError: If there is a ``mask_head`` without a
+            ``mask_roi_extractor``.
     """
 
     def __init__(
@@ -46,6 +51,12 @@ class MultiTaskRoIHead(StandardRoIHead):
         **kwargs,
     ):
         super().__init__(*args, **kwargs)
+        if self.with_mask and self.share_roi_extractor:
+            raise ValueError(
+                'mask_head needs a mask_roi_extractor of its own, got None: '
+                'the features of the boxes are those of all persons, with a '
+                'mask or without'
+            )
         self.keypoint_head = None
         if keypoint_head is not None:
             self.keypoint_head = MODELS.build(keypoint_head)
@@ -111,7 +122,13 @@ class MultiTaskRoIHead(StandardRoIHead):
             proposals.priors = proposals.pop('bboxes')
             assigned = self.bbox_assigner.assign(proposals, gt, gt_ignore)
             sampling_results.append(
-                self.bbox_sampler.sample(assigned, proposals, gt)
+                self.bbox_sampler.sample(
+                    assigned,
+                    proposals,
+                    gt,
+                    # Some samplers run the box head to choose hard RoIs.
+                    feats=[level[len(sampling_results)][None] for level in x],
+                )
             )
 
         box_results = self.bbox_loss(x, sampling_results)
@@ -153,18 +170,16 @@ class MultiTaskRoIHead(StandardRoIHead):
         Args:
             x (tuple[Tensor]): Feature maps, each of shape (B, C, H, W).
             sampling_results (list[SamplingResult]): The RoIs of each image.
-            bbox_feats (Tensor): Features of the RoIs, not used where masks
-                have an extractor of their own.
+            bbox_feats (Tensor): Features of the RoIs, not used.
             batch_gt_instances (list[InstanceData]): See :meth:`loss`.
 
         Returns:
             dict: As MMDet's.
         """
-        if not self.share_roi_extractor:
-            sampling_results = [
-                _positives_with_mask(result, gt.masks)
-                for result, gt in zip(sampling_results, batch_gt_instances)
-            ]
+        sampling_results = [
+            _positives_with_mask(result, gt.masks)
+            for result, gt in zip(sampling_results, batch_gt_instances)
+        ]
         return super().mask_loss(
             x, sampling_results, bbox_feats, batch_gt_instances
         )
@@ -184,7 +199,16 @@ class MultiTaskRoIHead(StandardRoIHead):
 
         Returns:
             dict[str, Tensor]: ``loss_keypoint``.
+
+        Raises:
+            ValueError: If the samples have no keypoints.
         """
+        if not all('keypoints' in gt for gt in batch_gt_instances):
+            raise ValueError(
+                'the keypoint head got persons without keypoints: expected '
+                'a pipeline with LoadMultiTaskAnnotations, WarpKeypoints and '
+                'PackMultiTaskInputs'
+            )
         pairs = list(zip(sampling_results, batch_gt_instances))
         rois = bbox2roi([result.pos_priors for result, _ in pairs])
         keypoints, visible = (
@@ -290,8 +314,12 @@ def _scale(meta: dict, like: Tensor) -> Tensor:
 
 def _positives_with_mask(result, masks):
     """What of a ``SamplingResult`` the mask head reads, persons with masks."""
-    has_mask = torch.from_numpy(masks.areas > 0).to(result.pos_priors.device)
-    kept = has_mask[result.pos_assigned_gt_inds]
+    if isinstance(masks, BitmapMasks):  # any() is faster than an area
+        has_mask = masks.masks.any(axis=(1, 2))
+    else:
+        has_mask = masks.areas > 0
+    kept = result.pos_assigned_gt_inds.new_tensor(has_mask, dtype=torch.bool)
+    kept = kept[result.pos_assigned_gt_inds]
     result = copy.copy(result)
     result.pos_priors = result.pos_priors[kept]
     result.pos_assigned_gt_inds = result.pos_assigned_gt_inds[kept]

@@ -205,10 +205,9 @@ class OffsetKeypointHead(BaseModule):
                 )
             )
         for conv, norm in zip(self.convs, self.norms):
-            if isinstance(conv, DeformConv2dPack):
-                conv.im2col_step = _largest_step(len(feats))
-            feats = F.relu(norm(conv(feats)), inplace=True)
-        heatmaps = _enlarge(self.heatmap_deconv(feats))
+            feats = F.relu(norm(_convolve(conv, feats)), inplace=True)
+        # In half precision, a sigmoid is soon exactly 0 or 1.
+        heatmaps = _enlarge(self.heatmap_deconv(feats)).float()
         if self.activation == 'sigmoid':
             heatmaps = heatmaps.sigmoid()
         if self.offset_deconv is not None:
@@ -238,7 +237,15 @@ class OffsetKeypointHead(BaseModule):
 
         Returns:
             dict[str, Tensor]: The loss under ``loss_keypoint``.
+
+        Raises:
+            ValueError: If persons have another number of keypoints.
         """
+        if keypoints.shape[1] != self.num_keypoints:
+            raise ValueError(
+                f'the head has num_keypoints={self.num_keypoints}, but the '
+                f'persons of the dataset have {keypoints.shape[1]}'
+            )
         size = heatmaps.shape[-1]
         cells = to_cells(keypoints, boxes, size)
         if self.occluded_as_zero:
@@ -304,6 +311,8 @@ def _enlarge(maps: Tensor) -> Tensor:
     )
 
 
-def _largest_step(number: int) -> int:
-    """The most RoIs at once that divide their number, as mmcv's DCN asks."""
-    return max(n for n in range(1, 33) if number % n == 0)
+def _convolve(conv: nn.Module, maps: Tensor) -> Tensor:
+    if isinstance(conv, DeformConv2dPack):
+        # mmcv's operator takes a multiple of 32 maps, or fewer than 32.
+        return torch.cat([conv(part) for part in maps.split(32)])
+    return conv(maps)

@@ -39,7 +39,10 @@ class SampledDeformConv2dPack(DeformConv2dPack):
         """
         if x.is_cuda:
             return super().forward(x)
-        values = self._read(x, self.conv_offset(x))
+        # Half precision could not even hold the cells' numbers.
+        dtype = torch.promote_types(x.dtype, torch.float32)
+        offset = self.conv_offset(x).to(dtype)
+        values = self._read(x.to(dtype), offset).to(x.dtype)
         weight = self.weight.flatten(1).unflatten(0, (self.groups, -1))
         groups = values.flatten(1, 2).unflatten(1, (self.groups, -1))
         out = weight @ groups.flatten(3)

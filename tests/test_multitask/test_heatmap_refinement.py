@@ -100,3 +100,11 @@ def test_shapes_must_fit():
         ValueError, match=r'\(2, 4, 5, 5\) for .*\(2, 3, 5, 5\)'
     ):
         refine_heatmaps(torch.zeros(2, 2, 5, 5), torch.zeros(2, 3, 5, 5))
+
+
+@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
+def test_no_offsets_change_nothing_in_half_precision(dtype):
+    """Whose numbers are too coarse for where a cell is."""
+    heatmaps = torch.rand(1, 2, 96, 160).to(dtype)
+    refined = refine_heatmaps(heatmaps, torch.zeros(1, 4, 96, 160).to(dtype))
+    assert (refined - heatmaps).abs().max() < 1e-4

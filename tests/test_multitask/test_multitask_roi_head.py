@@ -4,6 +4,7 @@ import pytest
 import torch
 from mmcv.ops import DeformConv2dPack
 from mmdet.models.task_modules.samplers import SamplingResult
+from mmdet.registry import TASK_UTILS
 from mmengine.structures import InstanceData
 
 from mmpose_ext.multitask import MultiTaskRoIHead
@@ -347,6 +348,42 @@ def test_tensor_mode_has_the_raw_output_of_every_head(make_model, make_sample):
     assert deltas.shape == (number, 4)
     assert masks.shape[1:] == (1, 28, 28)
     assert heatmaps.shape == (len(masks), 17, 56, 56)
+
+
+def test_samples_without_keypoints_are_named(make_model, make_sample):
+    model = make_model().train()
+    sample = make_sample(2)
+    del sample.gt_instances.keypoints
+    with pytest.raises(ValueError, match='LoadMultiTaskAnnotations'):
+        model.loss(image(), [sample])
+
+
+def test_samplers_that_choose_hard_rois(make_model, make_sample):
+    model = make_model().train()
+    model.roi_head.bbox_sampler = TASK_UTILS.build(
+        dict(type='OHEMSampler', num=8, pos_fraction=0.25),
+        default_args=dict(context=model.roi_head),
+    )
+    samples = [make_sample(2), make_sample(3, seed=1)]
+    assert total(model.loss(image(2), samples)).isfinite()
+
+
+def test_masks_need_an_extractor_of_their_own(make_model):
+    model = make_model()
+    with pytest.raises(ValueError, match='mask_roi_extractor'):
+        MultiTaskRoIHead(
+            bbox_roi_extractor=dict(
+                type='SingleRoIExtractor',
+                roi_layer=dict(type='RoIAlign', output_size=7),
+                out_channels=8,
+                featmap_strides=[8],
+            ),
+            bbox_head=dict(
+                type='Shared2FCBBoxHead', in_channels=8, num_classes=1
+            ),
+            mask_head=dict(type='FCNMaskHead', in_channels=8),
+        )
+    assert not model.roi_head.share_roi_extractor
 
 
 def test_heads_share_the_boxes_extractor_if_they_have_none(make_model):

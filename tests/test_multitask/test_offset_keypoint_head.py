@@ -99,6 +99,24 @@ def test_forward_by_hand():
     torch.testing.assert_close(refined[n, k, y, x], value, rtol=0, atol=1e-5)
 
 
+def test_norms():
+    """Behind each convolution, before its activation; none by default."""
+    keys = {'norms.0.weight', 'norms.0.bias', 'norms.0.running_mean'}
+    assert not keys & make_head().state_dict().keys()
+    head = make_head(norm_cfg=dict(type='BN'))
+    assert keys <= head.state_dict().keys()
+    x = feats = torch.randn(5, 4, 7, 7)
+    for conv in head.convs:
+        x = F.conv2d(x, conv.weight, conv.bias, padding=1)
+        mean, var = x.mean((0, 2, 3)), x.var((0, 2, 3), unbiased=False)
+        x = (x - mean[:, None, None]) / (var[:, None, None] + 1e-5).sqrt()
+        x = x.clamp(min=0)
+    maps = F.interpolate(
+        head.heatmap_deconv(x), scale_factor=2, mode='bilinear'
+    )
+    torch.testing.assert_close(head(feats), maps.sigmoid(), rtol=0, atol=1e-5)
+
+
 def test_deformable_convolutions_start_as_plain_ones():
     head, plain = make_head(conv_cfg=DCN), make_head()
     for ours, theirs in zip(head.convs, plain.convs):
@@ -115,7 +133,8 @@ def test_deformable_convolutions_start_as_plain_ones():
 @pytest.mark.parametrize('number', [0, 1, 32, 37])
 def test_any_number_of_rois(conv_cfg, number):
     """37 is no multiple of 32, and none at all is refused by mmcv's DCN."""
-    head = make_head(conv_cfg=conv_cfg)
+    norm_cfg = dict(type='BN') if conv_cfg is DCN else None
+    head = make_head(conv_cfg=conv_cfg, norm_cfg=norm_cfg)
     feats = torch.randn(number, 4, 6, 6, requires_grad=True)
     heatmaps = head(feats)
     assert heatmaps.shape == (number, 3, 24, 24)
@@ -304,6 +323,35 @@ def test_it_learns_its_rois():
     cell = ((boxes[:, 2:] - boxes[:, :2]) / 28)[:, None]
     error = ((found - keypoints) / cell).norm(dim=-1)
     assert (error < 2).float().mean() > 0.85
+
+
+@pytest.mark.parametrize('loss', ['mse', 'bce'])
+@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize('bias', [-30.0, 0.0, 12.0])
+def test_half_precision(loss, dtype, bias):
+    """Of confident heatmaps, too: the same loss, and finite gradients."""
+    # The slopes between cells that are wrong and sure exceed half precision.
+    head = make_head(loss=loss, heatmap_refine=bias <= 0)
+    head.heatmap_deconv.bias.data.fill_(bias)
+    feats, targets = torch.randn(3, 4, 7, 7), make_targets(3)
+    expected = head.loss(head(feats), *targets)['loss_keypoint']
+    with torch.autocast('cpu', dtype=dtype):
+        heatmaps = head(feats)
+        found = head.loss(heatmaps, *targets)['loss_keypoint']
+    assert heatmaps.dtype == torch.float32
+    torch.testing.assert_close(found, expected, rtol=0.02, atol=1e-3)
+    found.backward()
+    for name, grad in grads(head).items():
+        assert grad.isfinite().all(), name
+    keypoints, _ = head.predict(heatmaps, targets[0])
+    assert keypoints.isfinite().all()
+
+
+def test_another_number_of_keypoints_is_named():
+    head = make_head()
+    heatmaps = head(torch.randn(2, 4, 7, 7))
+    with pytest.raises(ValueError, match=r'num_keypoints=3, but .* have 5'):
+        head.loss(heatmaps, *make_targets(2, num_keypoints=5))
 
 
 @pytest.mark.parametrize(

@@ -61,6 +61,17 @@ def test_any_number_of_maps():
     torch.testing.assert_close(ours(x)[20:21], ours(x[20:21]))
 
 
+@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
+def test_half_precision_reads_at_the_right_places(dtype):
+    layer = build_conv_layer(dict(type='SampledDCN'), 1, 1, 3, padding=1)
+    torch.nn.init.dirac_(layer.weight)
+    ramp = torch.arange(160.0).expand(1, 1, 96, 160)
+    with torch.autocast('cpu', dtype=dtype):
+        same = layer(ramp)
+    # As exact as the numbers themselves are.
+    torch.testing.assert_close(same.float(), ramp, rtol=0.01, atol=0.01)
+
+
 def test_a_backbone_from_random_weights_has_no_offsets(make_model):
     """mmcv's own would have been initialised like plain convolutions."""
     model = make_model()
