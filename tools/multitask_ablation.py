@@ -23,7 +23,7 @@ TOY = (
     .parents[1]
     .joinpath(
         'configs/multitask_rcnn/multitask-rcnn-rbh_r50-w16-dcn_'
-        'fpn-c3c5_1xb4-11e_toy-persons-256x192.py'
+        'fpn-c3c5_1xb4-10e_toy-persons-256x192.py'
     )
 )
 # What the toy network, which has all refinement, loses.

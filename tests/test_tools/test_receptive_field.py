@@ -100,7 +100,9 @@ def test_image_with_a_box_and_weights(run, tiny_config, toy_persons, tmp_path):
     assert np.isfinite(arrays['predicted']).all()
 
 
-def test_mistakes_end_before_the_work(run, tiny_config, toy_persons, tmp_path):
+def test_mistakes_end_before_the_work(
+    run, tiny_config, tiny_detector, toy_persons, tmp_path
+):
     out = tmp_path / 'out'
     image = next((toy_persons / 'val').iterdir())
 
@@ -137,6 +139,7 @@ def test_mistakes_end_before_the_work(run, tiny_config, toy_persons, tmp_path):
         "decoder=dict(type='SimCCLabel', input_size=(64, 96))))\n"
     )
     assert 'RTMCCHead gives no heatmaps' in error(config=simcc)
+    assert 'got one of MMDetection' in error(config=tiny_detector[0])
 
 
 def test_existing_results_stay(run, tiny_config, tmp_path):

@@ -138,6 +138,11 @@ def check_arguments(args: argparse.Namespace, cfg: Config) -> None:
             f"{args.config}: expected a config with a 'model' and a "
             "'test_dataloader'"
         )
+    if cfg.get('default_scope') == 'mmdet':
+        raise InputError(
+            f'{args.config}: expected a config of a top-down model of MMPose, '
+            'got one of MMDetection'
+        )
     if args.index is None:
         check_type_names(cfg, ['model', 'test_dataloader'])
     else:

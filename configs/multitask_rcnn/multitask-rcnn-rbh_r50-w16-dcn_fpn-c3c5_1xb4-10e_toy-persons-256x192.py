@@ -95,7 +95,7 @@ val_evaluator[0].ann_file = val_ann_file
 val_evaluator[1].ann_file = val_ann_file
 test_evaluator = val_evaluator
 
-max_epochs = 11
+max_epochs = 10
 train_cfg = dict(
     _delete_=True,
     type='EpochBasedTrainLoop',
