@@ -21,7 +21,9 @@ def write_variant(folder: Path, text: str) -> Path:
     Raises:
         InputError: The folder has a config of other settings.
     """
-    path = folder / f'{folder.name}.py'
+    # Not in the folder itself: a runner dumps the whole config there, under
+    # the same name.
+    path = folder / 'config' / f'{folder.name}.py'
     if path.exists() and path.read_text() != text:
         raise InputError(
             f"'{path}' is of a run with other settings: choose another "
@@ -38,7 +40,7 @@ def train_and_test(config: Path, epochs: int, title: str) -> dict:
 
     Args:
         config (Path): As of :func:`write_variant`; checkpoints and metrics go
-            to its folder.
+            to the variant's folder.
         epochs (int): How many the config trains for.
         title (str): What the variant is, for the user.
 
@@ -48,7 +50,7 @@ def train_and_test(config: Path, epochs: int, title: str) -> dict:
     Raises:
         SystemExit: The training or the test failed.
     """
-    folder = config.parent
+    folder = config.parents[1]
     checkpoint = folder / f'epoch_{epochs}.pth'
     metrics = folder / 'metrics.json'
     common = ('--gpus', 0, '--work-dir', folder)

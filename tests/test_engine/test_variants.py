@@ -9,8 +9,11 @@ from mmpose_ext.errors import InputError
 def test_a_variant_keeps_its_settings(tmp_path):
     folder = tmp_path / 'runs' / 'a'
     for _ in range(2):
+        # What a runner leaves is no variant's config.
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / 'a.py').write_text('lr = 1\nother = 2\n')
         path = variants.write_variant(folder, 'lr = 1\n')
-        assert path == folder / 'a.py'
+        assert path == folder / 'config' / 'a.py'
         assert path.read_text() == 'lr = 1\n'
     with pytest.raises(InputError, match='is of a run with other settings'):
         variants.write_variant(folder, 'lr = 2\n')
