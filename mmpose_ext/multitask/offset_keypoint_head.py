@@ -39,10 +39,10 @@ class OffsetKeypointHead(BaseModule):
     offsets, both enlarged to 4 times the RoI's features. The activated
     heatmaps are then read where the offsets point (:func:`refine_heatmaps`).
 
-    The paper does not tell the number of layers and what it builds upon but
-    its code is said to be Detectron2's keypoint head; so are the layers here,
-    and with ``conv_cfg=None, heatmap_refine=False, activation='none',
-    loss='ce', decode='bicubic'`` this head is that one.
+    The paper does not tell the number of layers; it builds upon Detectron2
+    (section 4.3), so the layers here are those of Detectron2's keypoint head.
+    With ``conv_cfg=None, heatmap_refine=False, activation='none', loss='ce',
+    decode='bicubic'`` this head is that one.
 
     Readings of the paper: "refinement in the keypoint head" means both
     deformable convolutions (``conv_cfg``) and equation 6
