@@ -9,7 +9,14 @@ from . import compat
 # Before the others, because it makes what they import importable.
 compat.apply()
 
-from . import codecs, datasets, engine, evaluation, models  # noqa: E402
+from . import (  # noqa: E402
+    codecs,
+    datasets,
+    deploy,
+    engine,
+    evaluation,
+    models,
+)
 from .version import __version__  # noqa: E402
 
 __all__ = [
@@ -17,6 +24,7 @@ __all__ = [
     'codecs',
     'compat',
     'datasets',
+    'deploy',
     'engine',
     'evaluation',
     'models',

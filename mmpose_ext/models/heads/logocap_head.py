@@ -390,6 +390,11 @@ class LOGOCAPHead(BaseHead):
         return torch.arange(-radius, radius + 1).to(like)
 
     @property
+    def exported_parts(self) -> Tuple[str, ...]:
+        """Modules that :meth:`decode` calls, for an export."""
+        return () if self.adaptation == 'none' else ('refinement',)
+
+    @property
     def _stride(self) -> int:
         return self.decoder.stride
 
@@ -437,15 +442,13 @@ class LOGOCAPHead(BaseHead):
             feats, mirrored = feats
             heatmaps, offsets, embedding = self.forward(feats)
             flip = list(batch_data_samples[0].metainfo['flip_indices'])
+            # By forward, as exported networks take its place; the embedding
+            # is cheap.
+            heatmaps_, offsets_, _ = self.forward(mirrored)
             heatmaps = _average(
-                heatmaps,
-                self.heatmap_branch(mirrored[-1]),
-                [*flip, len(flip)],
-                'heatmap',
+                heatmaps, heatmaps_, [*flip, len(flip)], 'heatmap'
             )
-            offsets = _average(
-                offsets, self.offset_branch(mirrored[-1]), flip, 'offset'
-            )
+            offsets = _average(offsets, offsets_, flip, 'offset')
         else:
             heatmaps, offsets, embedding = self.forward(feats)
 

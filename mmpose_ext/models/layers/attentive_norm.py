@@ -68,7 +68,7 @@ class AttentiveNorm2d(nn.Module):
                 f'cell: {tuple(x.shape)}'
             )
         var, mean = torch.var_mean(x, dim=(2, 3), keepdim=True)
-        weights = F.relu6(self.mixing(mean * (var + 1e-3).rsqrt()) + 3) / 6
+        weights = F.hardsigmoid(self.mixing(mean * (var + 1e-3).rsqrt()))
         weights = weights.flatten(1)
         scale, shift = weights @ self.gamma, weights @ self.beta
         return torch.addcmul(

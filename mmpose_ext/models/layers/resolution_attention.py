@@ -53,7 +53,9 @@ class ResolutionAttention(BaseModule):
         Returns:
             Tensor: Weights of shape (M, N, 1, 1, 1) in the maps' dtype.
         """
-        pooled = torch.stack([x.mean((2, 3)) for x in maps], dim=1)
-        scores = (pooled * self.weight).sum(2) + self.bias
+        # One product each: OpenVINO 2026.4 is wrong about the sum over C of
+        # (N, M, C) * (M, C) for N > 1.
+        scores = [x.mean((2, 3)) @ w for x, w in zip(maps, self.weight)]
+        scores = torch.stack(scores, dim=1) + self.bias
         weights = self.omega * scores.softmax(1) + self.beta
         return weights.to(maps[0].dtype).t()[..., None, None, None]

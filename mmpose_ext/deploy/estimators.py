@@ -1,0 +1,213 @@
+"""Pose estimators of MMPose's whose network is an exported file."""
+
+from pathlib import Path
+from typing import List, Optional, Tuple, Union
+
+import torch
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+from mmpose.models import BottomupPoseEstimator, TopdownPoseEstimator
+from mmpose.models.pose_estimators.base import BasePoseEstimator
+from mmpose.registry import MODELS
+from torch import Tensor, nn
+
+from ..engine.checks import explain_unknown_types
+from ..errors import InputError
+from .formats import part_path
+from .network import unflatten
+from .runtimes import Network, open_network
+
+
+class _ExportedModule(nn.Module):
+    """A network of another runtime, from a tensor to a tuple of tensors."""
+
+    def __init__(self, network: Network):
+        super().__init__()
+        self.network = network
+
+    def forward(self, inputs: Tensor) -> Tuple[Tensor, ...]:
+        """Run it, and bring its outputs to the device of the inputs."""
+        array = inputs.detach().float().cpu().contiguous().numpy()
+        return tuple(
+            torch.from_numpy(output).to(inputs.device)
+            for output in self.network(array)
+        )
+
+
+class _ExportedPart(_ExportedModule):
+    def forward(self, inputs: Tensor) -> Tensor:
+        return super().forward(inputs)[0]
+
+
+class _Exported:
+    """What both kinds have in common."""
+
+    kind: str
+
+    def __init__(
+        self,
+        file: str,
+        test_cfg: Optional[dict] = None,
+        device: str = 'cpu',
+        num_threads: Optional[int] = None,
+    ):
+        network = open_network(file, device, num_threads)
+        metadata = network.metadata
+        if metadata['kind'] != self.kind:
+            raise InputError(
+                f"'{file}' holds a {metadata['kind']} model, expected a "
+                f'{self.kind} one'
+            )
+        config = metadata['model']
+        if test_cfg is not None:
+            config['test_cfg'] = test_cfg
+        backbone = dict(type=_ExportedModule, network=network)
+        super().__init__(backbone=backbone, **config)
+        # The network has done what the head's layers would do.
+        structure = metadata['structure']
+        self.head.forward = lambda feats: unflatten(feats, structure)
+        for name in metadata['parts']:
+            path = part_path(file, name)
+            part = open_network(path, device, num_threads)
+            if part.metadata['weights'] != metadata['weights']:
+                raise InputError(
+                    f"'{path}' and '{file}' are of different checkpoints: "
+                    'export them again'
+                )
+            setattr(self.head, name, _ExportedPart(part))
+        self.dataset_meta = metadata['dataset_meta']
+        self.cfg = Config(
+            dict(
+                default_scope='mmpose',
+                test_dataloader=dict(
+                    dataset=dict(pipeline=metadata['pipeline'])
+                ),
+            )
+        )
+
+
+@MODELS.register_module()
+class ExportedTopdownEstimator(_Exported, TopdownPoseEstimator):
+    """A top-down model from an exported file.
+
+    Pre-processing, flip test and decoding are MMPose's, as of the model that
+    was exported; what it learned is in the file, there are no weights to be
+    loaded.
+
+    Args:
+        file (str): The file, see
+            :func:`~mmpose_ext.deploy.runtimes.open_network`.
+        test_cfg (dict, optional): As of ``TopdownPoseEstimator``. Defaults to
+            ``None``, that of the exported model.
+        device (str): Where the network runs. Defaults to ``'cpu'``.
+        num_threads (int, optional): CPU threads of the network. Defaults to
+            ``None``, as the runtime chooses.
+
+    Raises:
+        InputError: The file cannot be used.
+    """
+
+    kind = 'topdown'
+
+
+@MODELS.register_module()
+class ExportedBottomupEstimator(_Exported, BottomupPoseEstimator):
+    """A bottom-up model from an exported file.
+
+    As :class:`ExportedTopdownEstimator`. What the head does between several
+    layers, as LOGO-CAP's search around each keypoint, happens here, with the
+    layers of further files that lie beside this one.
+
+    Args:
+        file (str): The file, see
+            :func:`~mmpose_ext.deploy.runtimes.open_network`.
+        test_cfg (dict, optional): As of ``BottomupPoseEstimator``. Defaults
+            to ``None``, that of the exported model.
+        device (str): Where the networks run. Defaults to ``'cpu'``.
+        num_threads (int, optional): CPU threads of the networks. Defaults to
+            ``None``, as the runtime chooses.
+
+    Raises:
+        InputError: A file cannot be used.
+    """
+
+    kind = 'bottomup'
+
+
+def kind_of(model: BasePoseEstimator) -> str:
+    """``'topdown'`` or ``'bottomup'``.
+
+    Args:
+        model (BasePoseEstimator): An estimator of one of these kinds.
+    """
+    is_bottomup = isinstance(model, BottomupPoseEstimator)
+    return 'bottomup' if is_bottomup else 'topdown'
+
+
+def model_config(file: Union[str, Path]) -> dict:
+    """The ``model`` of a config that uses an exported file.
+
+    Args:
+        file (str | Path): The file.
+
+    Raises:
+        InputError: The file cannot be used.
+    """
+    kind = open_network(file).metadata['kind']
+    classes: List[type] = [ExportedTopdownEstimator, ExportedBottomupEstimator]
+    (found,) = (c.__name__ for c in classes if c.kind == kind)
+    return dict(type=found, file=str(file))
+
+
+def use_exported(config: Config, file: str) -> None:
+    """Let a config's model be an exported one.
+
+    The config's ``test_cfg`` remains, and so does what is not its model.
+
+    Args:
+        config (Config): The config, changed in place.
+        file (str): The exported file.
+
+    Raises:
+        InputError: The file cannot be used.
+    """
+    model = model_config(file)
+    if config.model.get('test_cfg') is not None:
+        model.update(test_cfg=config.model.test_cfg)
+    # Not what the old model had: keys of a dict would be merged.
+    config.pop('model')
+    config.model = model
+    config.load_from = None
+
+
+def load_exported(
+    file: Union[str, Path],
+    device: str = 'cpu',
+    num_threads: Optional[int] = None,
+) -> BasePoseEstimator:
+    """Load an exported file as an estimator of MMPose's.
+
+    Args:
+        file (str | Path): The file.
+        device (str): Where it runs, see
+            :func:`~mmpose_ext.deploy.runtimes.open_network`. Defaults to
+            ``'cpu'``.
+        num_threads (int, optional): CPU threads. Defaults to ``None``, as
+            the runtime chooses.
+
+    Raises:
+        InputError: The file cannot be used.
+    """
+    config = Config(
+        dict(
+            model=dict(
+                **model_config(file), device=device, num_threads=num_threads
+            ),
+            default_scope='mmpose',
+        )
+    )
+    with (
+        DefaultScope.overwrite_default_scope('mmpose'),
+        explain_unknown_types(config),
+    ):
+        return MODELS.build(config.model).eval()

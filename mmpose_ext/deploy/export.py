@@ -1,0 +1,236 @@
+"""A model exported, and compared with what it was made of."""
+
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Dict, Iterable, List, Optional, Sequence, Tuple, Union
+
+import numpy as np
+import torch
+from mmengine.structures import InstanceData
+from mmpose.models.pose_estimators.base import BasePoseEstimator
+from torch import Tensor
+
+from ..errors import InputError
+from ..inference.poses import estimate_poses
+from .estimators import kind_of, load_exported
+from .formats import export_network, part_path, quantize
+from .metadata import describe, pack
+from .network import PoseNetwork, flatten, record_inputs, structure_of
+from .runtimes import open_network
+from .samples import Sample
+
+# Largest difference of a map, for maps of up to 1, and of a keypoint in px.
+TOLERANCE = 1e-4
+KEYPOINT_TOLERANCE = 0.1
+# All that bottom-up networks we know halve their input to.
+_SIZE_FACTOR = 32
+
+
+@dataclass
+class Recording:
+    """What a PyTorch model takes and gives where a runtime shall take over.
+
+    Attributes:
+        images (list[Tensor]): Inputs of its network.
+        parts (dict[str, list[Tensor]]): Inputs of the parts that its head
+            calls later, by name.
+        poses (list[InstanceData]): Its poses, of each image.
+    """
+
+    images: List[Tensor]
+    parts: Dict[str, List[Tensor]]
+    poses: List[InstanceData]
+
+
+def record(
+    model: BasePoseEstimator,
+    samples: Iterable[Sample],
+    max_inputs: Optional[int] = None,
+) -> Recording:
+    """Let a model work on images, and record it.
+
+    Args:
+        model (BasePoseEstimator): As of
+            :func:`~mmpose_ext.inference.poses.load_pose_model`.
+        samples (Iterable[Sample]): The images.
+        max_inputs (int, optional): No further image is taken once the network
+            has had so many inputs. Defaults to ``None``, all are.
+
+    Raises:
+        InputError: The model is of a kind that cannot be exported.
+    """
+    poses: List[InstanceData] = []
+    with record_inputs(model) as (images, parts):
+        for image, boxes in samples:
+            poses.append(estimate_poses(model, image, boxes))
+            if max_inputs and sum(map(len, images)) >= max_inputs:
+                break
+    if not images:
+        raise InputError('expected images for the model to look at, got none')
+    return Recording(images, parts, poses)
+
+
+def export_model(
+    model: BasePoseEstimator, path: Union[str, Path], recording: Recording
+) -> None:
+    """Write the network of a model, and its parts, as files.
+
+    Args:
+        model (BasePoseEstimator): As of
+            :func:`~mmpose_ext.inference.poses.load_pose_model`.
+        path (str | Path): The file, see
+            :func:`~mmpose_ext.deploy.formats.export_network`; parts go beside
+            it.
+        recording (Recording): What :func:`record` has returned.
+
+    Raises:
+        InputError: The model cannot be exported.
+    """
+    network = PoseNetwork(model)
+    parts = network.parts()
+    metadata = _metadata(model, network, recording)
+    # The main file comes last: with it, all is there.
+    for name, part in parts.items():
+        (inputs, *_) = recording.parts[name]
+        example = torch.cat([inputs, inputs])[:2]
+        export_network(part, example, part_path(path, name), metadata)
+    images = recording.images[0]
+    _, channels, height, width = images.shape
+    multiples = {0: 1}
+    if kind_of(model) == 'bottomup':
+        # Any size: traced with one that is no square.
+        height, width = 4 * _SIZE_FACTOR, 6 * _SIZE_FACTOR
+        multiples.update({2: _SIZE_FACTOR, 3: _SIZE_FACTOR})
+    example = torch.rand(2, channels, height, width)
+    export_network(network, example, path, metadata, multiples)
+
+
+def quantize_model(
+    model: BasePoseEstimator,
+    path: Union[str, Path],
+    out: Union[str, Path],
+    recording: Recording,
+    max_samples: int = 300,
+) -> None:
+    """Write the 8-bit form of an exported OpenVINO model.
+
+    Args:
+        model (BasePoseEstimator): The model in PyTorch.
+        path (str | Path): The ``.xml`` file of the exported model.
+        out (str | Path): The ``.xml`` file to write.
+        recording (Recording): What :func:`record` has returned for the
+            calibration images.
+        max_samples (int): No more inputs than so many are looked at. Defaults
+            to 300.
+    """
+    network = PoseNetwork(model)
+    metadata = _metadata(model, network, recording)
+    for name in network.parts():
+        quantize(
+            part_path(path, name),
+            part_path(out, name),
+            _singles(recording.parts[name], max_samples),
+            metadata,
+        )
+    quantize(path, out, _singles(recording.images, max_samples), metadata)
+
+
+def compare(
+    model: BasePoseEstimator,
+    path: Union[str, Path],
+    samples: Sequence[Sample],
+    recording: Recording,
+) -> Tuple[float, float]:
+    """How far an exported model is from that in PyTorch.
+
+    Args:
+        model (BasePoseEstimator): The model in PyTorch.
+        path (str | Path): The exported model.
+        samples (Sequence[Sample]): The images.
+        recording (Recording): What :func:`record` has returned for them.
+
+    Returns:
+        tuple[float, float]: The largest difference of a value of a map, where
+        maps have values above 1 as a part of the highest; and the largest
+        distance of a keypoint in px, infinite where there are other persons.
+    """
+    modules = {'': PoseNetwork(model), **PoseNetwork(model).parts()}
+    inputs = {'': recording.images, **recording.parts}
+    difference = 0.0
+    for name, module in modules.items():
+        network = open_network(part_path(path, name) if name else path)
+        for batch in inputs[name]:
+            with torch.inference_mode():
+                expected = flatten(module(batch))
+            for a, b in zip(expected, network(batch.numpy())):
+                scale = max(float(a.abs().max()), 1.0)
+                error = float((a - torch.from_numpy(b)).abs().max())
+                # A NaN is a difference, too.
+                error = error / scale if error == error else np.inf
+                difference = max(difference, error)
+
+    exported = load_exported(path)
+    distance = 0.0
+    for (image, boxes), pose in zip(samples, recording.poses):
+        found = estimate_poses(exported, image, boxes)
+        if found.keypoints.shape != pose.keypoints.shape:
+            return difference, np.inf
+        if len(found):
+            steps = found.keypoints - pose.keypoints
+            distance = max(distance, np.linalg.norm(steps, axis=-1).max())
+    return difference, float(distance)
+
+
+def check_agreement(difference: float, distance: float) -> None:
+    """Check that an exported model is the one in PyTorch.
+
+    Args:
+        difference (float): Of :func:`compare`.
+        distance (float): Of :func:`compare`.
+
+    Raises:
+        InputError: It differs.
+    """
+    if difference > TOLERANCE:
+        raise InputError(
+            f'the exported network differs from PyTorch by {difference:.2g}, '
+            f'expected at most {TOLERANCE:g}: nothing is written'
+        )
+    if distance > KEYPOINT_TOLERANCE:
+        raise InputError(
+            f'keypoints of the exported network are up to {distance:.2g} px '
+            f'from those of PyTorch, expected at most {KEYPOINT_TOLERANCE:g}: '
+            "nothing is written; does the head's predict use more than its "
+            'forward?'
+        )
+
+
+def _metadata(
+    model: BasePoseEstimator, network: PoseNetwork, recording: Recording
+) -> str:
+    with torch.inference_mode():
+        outputs = network.outputs(recording.images[0][:1])
+    flatten(outputs)
+    return pack(
+        dict(
+            describe(model, structure_of(outputs), _checksum(model)),
+            kind=kind_of(model),
+            parts=tuple(network.parts()),
+        )
+    )
+
+
+def _checksum(model: BasePoseEstimator) -> int:
+    checksum = 0
+    for tensor in model.state_dict().values():
+        checksum = zlib.crc32(tensor.contiguous().numpy().tobytes(), checksum)
+    return checksum
+
+
+def _singles(batches: Sequence[Tensor], number: int) -> List[np.ndarray]:
+    """Inputs one by one, evenly spread where there are more than needed."""
+    total = sum(map(len, batches))
+    step = max(1, -(-total // number))
+    rows = [row for batch in batches for row in batch.split(1)]
+    return [row.numpy() for row in rows[::step]]

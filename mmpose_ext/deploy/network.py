@@ -1,0 +1,139 @@
+"""The part of a pose estimator that is exported: images to maps."""
+
+from contextlib import contextmanager
+from typing import Any, Callable, Dict, Iterator, List, Tuple
+
+from mmpose.models import BottomupPoseEstimator, TopdownPoseEstimator
+from mmpose.models.pose_estimators.base import BasePoseEstimator
+from torch import Tensor, nn
+
+from ..errors import InputError
+
+
+class PoseNetwork(nn.Module):
+    """What a pose estimator is between pre-processing and decoding.
+
+    That is its backbone, its neck, and its head's ``forward``; of a head that
+    returns a list, one entry per stage, only the last, as the ``predict`` of
+    such heads takes no other.
+
+    Args:
+        model (BasePoseEstimator): A top-down or bottom-up estimator.
+
+    Raises:
+        InputError: It is of another kind.
+    """
+
+    def __init__(self, model: BasePoseEstimator):
+        super().__init__()
+        if not isinstance(
+            model, (TopdownPoseEstimator, BottomupPoseEstimator)
+        ):
+            raise InputError(
+                'only networks of a TopdownPoseEstimator or a '
+                f'BottomupPoseEstimator can be exported, got one of a '
+                f'{type(model).__name__}'
+            )
+        self.model = model
+
+    def forward(self, images: Tensor) -> Tuple[Tensor, ...]:
+        """Run the network.
+
+        Args:
+            images (Tensor): Normalised images of shape (B, 3, H, W).
+
+        Returns:
+            tuple[Tensor, ...]: The maps.
+
+        Raises:
+            InputError: The head's ``forward`` gives no tensors.
+        """
+        return flatten(self.outputs(images))
+
+    def outputs(self, images: Tensor) -> Any:
+        """As :meth:`forward`, but in what the head puts them."""
+        outputs = self.model.head.forward(self.model.extract_feat(images))
+        return outputs[-1:] if isinstance(outputs, list) else outputs
+
+    def parts(self) -> Dict[str, nn.Module]:
+        """Modules that the head's ``predict`` calls after the network.
+
+        They are those that the head names in ``exported_parts``.
+        """
+        head = self.model.head
+        names = getattr(head, 'exported_parts', ())
+        return {name: getattr(head, name) for name in names}
+
+
+def flatten(outputs: Any) -> Tuple[Tensor, ...]:
+    """The tensors that a head's ``forward`` returns.
+
+    Args:
+        outputs (Any): A tensor, or a list or tuple of tensors.
+
+    Raises:
+        InputError: They are anything else.
+    """
+    tensors = (outputs,) if isinstance(outputs, Tensor) else outputs
+    if isinstance(tensors, (list, tuple)) and all(
+        isinstance(tensor, Tensor) for tensor in tensors
+    ):
+        return tuple(tensors)
+    raise InputError(
+        'only heads whose forward returns tensors can be exported, got '
+        f'{_describe(outputs)}'
+    )
+
+
+def unflatten(tensors: List[Tensor], structure: str) -> Any:
+    """The inverse of :func:`flatten`.
+
+    Args:
+        tensors (list[Tensor]): The tensors.
+        structure (str): ``'Tensor'``, ``'list'`` or ``'tuple'``.
+    """
+    if structure == 'Tensor':
+        return tensors[0]
+    return list(tensors) if structure == 'list' else tuple(tensors)
+
+
+def structure_of(outputs: Any) -> str:
+    """The argument ``structure`` of :func:`unflatten`."""
+    return 'Tensor' if isinstance(outputs, Tensor) else type(outputs).__name__
+
+
+@contextmanager
+def record_inputs(
+    model: BasePoseEstimator,
+) -> Iterator[Tuple[List[Tensor], Dict[str, List[Tensor]]]]:
+    """Record what goes into a network and its parts.
+
+    Args:
+        model (BasePoseEstimator): The estimator.
+
+    Yields:
+        tuple[list[Tensor], dict[str, list[Tensor]]]: The images, and by name
+        what each of :meth:`PoseNetwork.parts` got; they grow as it predicts.
+    """
+    parts = {'': model.backbone, **PoseNetwork(model).parts()}
+    lists: Dict[str, List[Tensor]] = {name: [] for name in parts}
+
+    def keep(name: str) -> Callable:
+        return lambda _, args: lists[name].append(args[0].detach().clone())
+
+    handles = [
+        part.register_forward_pre_hook(keep(name))
+        for name, part in parts.items()
+    ]
+    try:
+        yield lists[''], {n: x for n, x in lists.items() if n}
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _describe(outputs: Any) -> str:
+    if isinstance(outputs, (list, tuple)):
+        kinds = ', '.join(type(output).__name__ for output in outputs)
+        return f'{type(outputs).__name__} of {kinds}'
+    return type(outputs).__name__

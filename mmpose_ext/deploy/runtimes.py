@@ -1,0 +1,212 @@
+"""Exported files, run by ONNX Runtime or OpenVINO."""
+
+import zlib
+from importlib import import_module
+from pathlib import Path
+from typing import Any, List, Optional, Union
+
+import numpy as np
+
+from ..engine.checks import check_file
+from ..errors import InputError
+from .metadata import KEY, unpack
+
+SUFFIXES = ('.onnx', '.xml')
+
+
+def is_exported(path: Union[str, Path]) -> bool:
+    """Whether a file's name is that of an exported network.
+
+    Args:
+        path (str | Path): The file.
+    """
+    return Path(path).suffix.lower() in SUFFIXES
+
+
+def require(module: str) -> Any:
+    """Import an optional package.
+
+    Args:
+        module (str): Its name.
+
+    Raises:
+        InputError: It is not installed.
+    """
+    try:
+        return import_module(module)
+    except ImportError as e:
+        raise InputError(
+            f"'{module}' cannot be imported ({e}); to install what exported "
+            'files need: pip install "mmpose-ext[deploy]"'
+        ) from e
+
+
+def open_network(
+    path: Union[str, Path],
+    device: str = 'cpu',
+    num_threads: Optional[int] = None,
+) -> 'Network':
+    """Open an exported network.
+
+    Args:
+        path (str | Path): A ``.onnx`` file, for ONNX Runtime, or the ``.xml``
+            file of OpenVINO, whose ``.bin`` lies beside it.
+        device (str): Where it runs: ``'cpu'``; ``'cuda'`` with ONNX Runtime's
+            GPU package; ``'gpu'``, of Intel, with OpenVINO. Defaults to
+            ``'cpu'``.
+        num_threads (int, optional): CPU threads. Defaults to ``None``, as
+            the runtime chooses.
+
+    Raises:
+        InputError: There is no such file, it is broken, or the runtime is
+            missing or cannot use the device.
+    """
+    path = str(path)
+    suffix = Path(path).suffix.lower()
+    if suffix not in SUFFIXES:
+        raise InputError(
+            f"'{path}' is no exported network: expected a name that ends in "
+            f'{" or ".join(SUFFIXES)}'
+        )
+    check_file(path, 'exported network')
+    kind = OnnxNetwork if suffix == '.onnx' else OpenVinoNetwork
+    return kind(path, device, num_threads)
+
+
+class Network:
+    """A network from an array to arrays.
+
+    Attributes:
+        path (str): Its file.
+    """
+
+    path: str
+
+    def __call__(self, inputs: np.ndarray) -> List[np.ndarray]:
+        """Run the network.
+
+        Args:
+            inputs (np.ndarray): float32, of the exported rank.
+
+        Returns:
+            list[np.ndarray]: Its outputs, float32.
+        """
+        raise NotImplementedError
+
+    def _text(self) -> Optional[str]:
+        raise NotImplementedError
+
+    @property
+    def metadata(self) -> dict:
+        """What :func:`~mmpose_ext.deploy.metadata.describe` has told.
+
+        Raises:
+            InputError: The file was exported by something else.
+        """
+        text = self._text()
+        if not text:
+            raise InputError(
+                f"'{self.path}' was not exported by this package: it does "
+                'not tell its pre- and post-processing; make it with '
+                'tools/deploy/export.py'
+            )
+        return unpack(text, self.path)
+
+
+class OnnxNetwork(Network):
+    """A ``.onnx`` file in ONNX Runtime; see :func:`open_network`."""
+
+    def __init__(self, path: str, device: str, num_threads: Optional[int]):
+        runtime = require('onnxruntime')
+        self.path = path
+        wanted = {
+            'cpu': 'CPUExecutionProvider',
+            'cuda': 'CUDAExecutionProvider',
+        }
+        provider = wanted.get(device.partition(':')[0])
+        available = runtime.get_available_providers()
+        if provider not in available:
+            raise InputError(
+                f"ONNX Runtime cannot use device '{device}': expected one of "
+                f'{[k for k, v in wanted.items() if v in available]}'
+            )
+        options = runtime.SessionOptions()
+        options.log_severity_level = 3
+        if num_threads:
+            options.intra_op_num_threads = num_threads
+        try:
+            self._session = runtime.InferenceSession(
+                path, options, providers=[provider]
+            )
+        except Exception as e:
+            raise _broken(path, 'ONNX Runtime', e) from e
+        self._input = self._session.get_inputs()[0].name
+
+    def __call__(self, inputs: np.ndarray) -> List[np.ndarray]:
+        return self._session.run(None, {self._input: inputs})
+
+    def _text(self) -> Optional[str]:
+        return self._session.get_modelmeta().custom_metadata_map.get(KEY)
+
+
+class OpenVinoNetwork(Network):
+    """An ``.xml`` and ``.bin`` in OpenVINO; see :func:`open_network`."""
+
+    def __init__(self, path: str, device: str, num_threads: Optional[int]):
+        openvino = require('openvino')
+        self.path = path
+        core = openvino.Core()
+        wanted = device.partition(':')[0].upper()
+        if wanted not in core.available_devices:
+            raise InputError(
+                f"OpenVINO cannot use device '{device}': expected one of "
+                f'{[name.lower() for name in core.available_devices]}'
+            )
+        weights = Path(path).with_suffix('.bin')
+        check_file(str(weights), 'weights of the exported network')
+        try:
+            self._model = core.read_model(path)
+        except Exception as e:
+            raise _broken(path, 'OpenVINO', e) from e
+        self._check_weights(weights)
+        # Without the second, a CPU with bfloat16 would compute in it.
+        options = dict(
+            PERFORMANCE_HINT='LATENCY', INFERENCE_PRECISION_HINT='f32'
+        )
+        if num_threads:
+            options['INFERENCE_NUM_THREADS'] = num_threads
+        try:
+            compiled = core.compile_model(self._model, wanted, options)
+        except Exception as e:
+            raise _broken(path, 'OpenVINO', e) from e
+        self._request = compiled.create_infer_request()
+
+    def __call__(self, inputs: np.ndarray) -> List[np.ndarray]:
+        # The request keeps its memory for the next call.
+        return [
+            array.copy() for array in self._request.infer([inputs]).values()
+        ]
+
+    def _check_weights(self, weights: Path) -> None:
+        expected = self._info(f'{KEY}_bin')
+        if expected and expected != str(zlib.crc32(weights.read_bytes())):
+            raise InputError(
+                f"'{weights}' is broken, or belongs to another file than "
+                f"'{self.path}'"
+            )
+
+    def _info(self, key: str) -> Optional[str]:
+        if not self._model.has_rt_info([key]):
+            return None
+        return self._model.get_rt_info([key]).astype(str)
+
+    def _text(self) -> Optional[str]:
+        return self._info(KEY)
+
+
+def _broken(path: str, runtime: str, error: Exception) -> InputError:
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return InputError(
+        f"exported network '{path}' cannot be read by {runtime}; it is broken "
+        f'or of another kind: {lines[0] if lines else error}'
+    )
