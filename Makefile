@@ -25,7 +25,7 @@ demo:
 
 # One thread per worker: small tensors gain nothing from more.
 test:
-	$(INSTALL) $(STACK) tests
+	$(INSTALL) $(STACK) deploy tests
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m pip check

@@ -60,6 +60,7 @@ setup(
         # MMPose's heads import MMDetection.
         'mim': ['mmengine>=0.10,<1', 'mmcv>=2.1,<2.3', MMDET],
         'detection': [MMDET],
+        'deploy': read_requirements('deploy.txt'),
         'tests': read_requirements('tests.txt'),
     },
     zip_safe=False,

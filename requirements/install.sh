@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Sets up .venv, one step per argument: venv torch mmcv openmmlab package
-# tests. `make demo` and `make test` call it; PYTHON names the interpreter.
+# deploy tests. `make demo` and `make test` call it; PYTHON names the
+# interpreter.
 #
 # A step leaves a stamp in .venv, with the checksum of what it was made from,
 # once it is seen to work. Finished steps are skipped, interrupted ones are run
@@ -156,6 +157,11 @@ install_package() {
         rm -rf build mmpose_ext.egg-info
 }
 
+install_deploy() {
+    pip_install -r requirements/deploy.txt &&
+        "$PY" -c 'import nncf, onnx, onnxruntime, onnxscript, openvino'
+}
+
 install_tests() {
     pip_install -r requirements/tests.txt
 }
@@ -184,13 +190,18 @@ for name in "$@"; do
         ;;
     package)
         step package "$(checksum mmpose_ext configs tools demo setup.py \
-            model-index.yml README.md requirements/runtime.txt)" \
+            model-index.yml README.md requirements/runtime.txt \
+            requirements/deploy.txt)" \
             'Installing mmpose_ext from this folder' install_package
+        ;;
+    deploy)
+        step deploy "$stack$(checksum requirements/deploy.txt)" \
+            'Installing ONNX Runtime and OpenVINO' install_deploy
         ;;
     tests)
         step tests "$stack$(checksum requirements/tests.txt)" \
             'Installing the test tools' install_tests
         ;;
-    *) die "no step '$name' (venv torch mmcv openmmlab package tests)" ;;
+    *) die "no step '$name' (venv torch mmcv openmmlab package deploy tests)" ;;
     esac
 done

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-STEPS = ('venv', 'torch', 'mmcv', 'openmmlab', 'package', 'tests')
+STEPS = (
+    'venv', 'torch', 'mmcv', 'openmmlab', 'package', 'deploy', 'tests',
+)  # fmt: skip
 
 # Notes what it is asked for; fails where $FAIL (a regular expression) says
 # so, once.
@@ -72,6 +74,7 @@ def test_order_and_constraints_of_the_steps(checkout):
         '--no-build-isolation chumpy',
         '--no-build-isolation mmpose mmdet openmim',
         '--no-deps --no-build-isolation --force-reinstall .',
+        '-r requirements/deploy.txt',
         '-r requirements/tests.txt',
     ]
     assert 'Compiling mmcv (the first time 7-10 min on 2 cores)' in output
@@ -144,7 +147,7 @@ def test_other_constraints_mean_another_stack(checkout):
     with open(checkout / 'requirements' / 'constraints.txt', 'a') as file:
         file.write('scipy<2\n')
     _, _, pip = install(checkout, *STEPS)
-    assert len(pip) == 6  # all but the package itself
+    assert len(pip) == 7  # all but the package itself
 
 
 @pytest.mark.parametrize(

@@ -230,7 +230,6 @@ def _checksum(model: BasePoseEstimator) -> int:
 
 def _singles(batches: Sequence[Tensor], number: int) -> List[np.ndarray]:
     """Inputs one by one, evenly spread where there are more than needed."""
-    total = sum(map(len, batches))
-    step = max(1, -(-total // number))
     rows = [row for batch in batches for row in batch.split(1)]
-    return [row.numpy() for row in rows[::step]]
+    chosen = np.linspace(0, len(rows) - 1, min(number, len(rows)))
+    return [rows[int(i)].numpy() for i in chosen]

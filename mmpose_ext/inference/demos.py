@@ -13,6 +13,8 @@ from mmengine.device import get_device
 from mmengine.structures import InstanceData
 from torch import nn
 
+from ..deploy import PoseModel
+from ..deploy.runtimes import is_exported
 from ..engine.arguments import usable_device
 from ..engine.config import load_config
 from ..errors import InputError
@@ -25,8 +27,15 @@ IMAGE_SUFFIXES = ('.bmp', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp')
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the models and of what is drawn of theirs."""
-    parser.add_argument('pose_config', help='config of a pose model')
-    parser.add_argument('pose_checkpoint', help='file or URL of its weights')
+    parser.add_argument(
+        'pose_config',
+        help='config of a pose model, or a file of tools/deploy/export.py',
+    )
+    parser.add_argument(
+        'pose_checkpoint',
+        nargs='?',
+        help='file or URL of its weights; an exported file has them in it',
+    )
     parser.add_argument(
         '--det-config',
         help="config of one of MMDet's models, to find the persons of a "
@@ -75,9 +84,7 @@ def load_models(
     """
     if (args.det_config is None) != (args.det_checkpoint is None):
         raise InputError('--det-config and --det-checkpoint belong together')
-    model = load_pose_model(
-        load_config(args.pose_config), args.pose_checkpoint, args.device
-    )
+    model = _load_pose_model(args)
     if args.det_config is None:
         return model, None
     if is_bottomup(model):
@@ -91,6 +98,21 @@ def load_models(
         load_config(args.det_config), args.det_checkpoint, args.device
     )
     return model, detector
+
+
+def _load_pose_model(args: argparse.Namespace) -> nn.Module:
+    config, checkpoint = args.pose_config, args.pose_checkpoint
+    if not is_exported(config):
+        if checkpoint is None:
+            raise InputError(f'{config} needs a pose_checkpoint, got none')
+        return load_pose_model(load_config(config), checkpoint, args.device)
+    if checkpoint is not None:
+        raise InputError(
+            f'{config} has its weights in it: leave out {checkpoint}'
+        )
+    # OpenVINO knows none of torch's devices but this one.
+    device = args.device if config.endswith('.onnx') else 'cpu'
+    return PoseModel(config, device).model
 
 
 class PoseEstimation:

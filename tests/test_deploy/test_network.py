@@ -1,0 +1,67 @@
+"""The part of an estimator that is exported."""
+
+import pytest
+import torch
+from torch import nn
+
+from mmpose_ext.deploy.network import (
+    PoseNetwork,
+    flatten,
+    record_inputs,
+    structure_of,
+    unflatten,
+)
+from mmpose_ext.errors import InputError
+
+
+def test_maps_are_those_of_the_head(tiny_model):
+    model = tiny_model[-1]
+    images = torch.randn(2, 3, 96, 64)
+    with torch.inference_mode():
+        (maps,) = PoseNetwork(model)(images)
+        expected = model.head.forward(model.extract_feat(images))
+    torch.testing.assert_close(maps, expected, rtol=0, atol=0)
+
+
+def test_only_the_last_stage_of_several(tiny_model):
+    model = tiny_model[-1]
+    network = PoseNetwork(model)
+    stages = [torch.zeros(1), torch.ones(1)]
+    original, model.head.forward = model.head.forward, lambda feats: stages
+    try:
+        assert network.outputs(torch.zeros(1, 3, 96, 64)) == stages[-1:]
+    finally:
+        model.head.forward = original
+
+
+@pytest.mark.parametrize(
+    'outputs', [torch.ones(2), [torch.ones(2)], (torch.ones(1), torch.ones(2))]
+)
+def test_outputs_come_back_as_they_were(outputs):
+    found = unflatten(flatten(outputs), structure_of(outputs))
+    assert type(found) is type(outputs)
+    assert len(found) == len(outputs)
+
+
+@pytest.mark.parametrize('outputs', [dict(a=1), (torch.ones(1), 2), None])
+def test_heads_that_give_no_tensors(outputs):
+    with pytest.raises(InputError, match='whose forward returns tensors'):
+        flatten(outputs)
+
+
+def test_other_models():
+    with pytest.raises(InputError, match='got one of a Linear'):
+        PoseNetwork(nn.Linear(1, 1))
+
+
+def test_recording(tiny_model):
+    model = tiny_model[-1]
+    images = torch.randn(2, 3, 96, 64)
+    with record_inputs(model) as (found, parts), torch.inference_mode():
+        model.extract_feat(images)
+        model.extract_feat(images + 1)
+    with torch.inference_mode():
+        model.extract_feat(images + 2)
+    assert parts == {}
+    assert len(found) == 2
+    torch.testing.assert_close(found[1], images + 1)

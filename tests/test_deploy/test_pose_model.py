@@ -1,0 +1,84 @@
+"""Poses by exported files are those by PyTorch."""
+
+import shutil
+
+import numpy as np
+import pytest
+from mmengine.registry import DefaultScope
+from mmpose.apis import inference_topdown
+from mmpose.registry import MODELS
+
+from mmpose_ext.deploy import PoseModel
+from mmpose_ext.deploy.estimators import use_exported
+from mmpose_ext.engine.config import load_config
+from mmpose_ext.errors import InputError
+from mmpose_ext.inference.poses import estimate_poses
+
+
+@pytest.mark.parametrize('format_', ['onnx', 'openvino'])
+def test_keypoints_are_those_of_pytorch(
+    exported, tiny_model, samples, format_
+):
+    model = tiny_model[-1]
+    loaded = PoseModel(exported[format_], num_threads=1)
+    for image, boxes in samples:
+        expected = estimate_poses(model, image, boxes)
+        found = loaded(image, boxes, batch_size=2)
+        assert found.keypoints.shape == (len(boxes), 17, 2)
+        np.testing.assert_allclose(
+            found.keypoints, expected.keypoints, atol=0.1
+        )
+        np.testing.assert_allclose(
+            found.keypoint_scores, expected.keypoint_scores, atol=1e-4
+        )
+        assert found.bbox_scores == expected.bbox_scores
+    assert loaded.dataset_meta['num_keypoints'] == 17
+    np.testing.assert_array_equal(
+        loaded.dataset_meta['sigmas'], model.dataset_meta['sigmas']
+    )
+
+
+def test_whole_image_scores_and_nobody(exported, samples):
+    model = PoseModel(exported['onnx'])
+    image, boxes = samples[0]
+    assert len(model(image)) == 1
+    assert len(model(image, boxes[:0])) == 0
+    assert len(model(image, boxes, score_thr=2)) == 0
+    (sample,) = inference_topdown(model.model, image, boxes[:1, :4])
+    np.testing.assert_allclose(
+        sample.pred_instances.keypoints, model(image, boxes[:1]).keypoints
+    )
+
+
+def test_in_a_config(exported, tiny_model):
+    config = load_config(str(tiny_model[0]))
+    config.model.test_cfg.flip_test = False
+    use_exported(config, str(exported['openvino']))
+    assert config.model.type == 'ExportedTopdownEstimator'
+    assert config.load_from is None
+    with DefaultScope.overwrite_default_scope('mmpose'):
+        model = MODELS.build(config.model)
+    # The file's own test_cfg has a flip test.
+    assert model.test_cfg == dict(flip_test=False)
+    assert PoseModel(exported['openvino']).model.test_cfg['flip_test']
+
+
+def test_wrong_kind(exported):
+    wrong = dict(type='ExportedBottomupEstimator', file=str(exported['onnx']))
+    with (
+        DefaultScope.overwrite_default_scope('mmpose'),
+        pytest.raises(
+            InputError, match='a topdown model, expected a bottomup'
+        ),
+    ):
+        MODELS.build(wrong)
+
+
+def test_no_config_nor_checkpoint_is_needed(exported, samples, tmp_path):
+    moved = tmp_path / 'elsewhere.onnx'
+    shutil.copy(exported['onnx'], moved)
+    image, boxes = samples[0]
+    np.testing.assert_array_equal(
+        PoseModel(moved)(image, boxes).keypoints,
+        PoseModel(exported['onnx'])(image, boxes).keypoints,
+    )

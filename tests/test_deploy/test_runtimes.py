@@ -1,0 +1,138 @@
+"""Exported files that are whole, and others."""
+
+import shutil
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from mmpose_ext.deploy.runtimes import is_exported, open_network, require
+from mmpose_ext.errors import InputError
+
+FORMATS = ('onnx', 'openvino')
+
+
+@pytest.fixture
+def copies(exported, tmp_path):
+    """Copies of the exported files, to be broken."""
+    folder = tmp_path / 'copies'
+    shutil.copytree(exported['onnx'].parent, folder)
+    return dict(onnx=folder / 'tiny.onnx', openvino=folder / 'tiny.xml')
+
+
+@pytest.mark.parametrize(
+    'name, expected',
+    [('a.onnx', True), ('b/a.XML', True), ('a.pth', False), ('a', False)],
+)
+def test_is_exported(name, expected):
+    assert is_exported(name) == expected
+
+
+@pytest.mark.parametrize('format_', FORMATS)
+@pytest.mark.parametrize('batch', [1, 2, 5])
+def test_any_batch_is_what_pytorch_gives(exported, tiny_model, format_, batch):
+    model = tiny_model[-1]
+    images = torch.randn(
+        batch, 3, 96, 64, generator=torch.Generator().manual_seed(batch)
+    )
+    with torch.inference_mode():
+        expected = model.head.forward(model.extract_feat(images))
+    network = open_network(exported[format_], num_threads=1)
+    (found,) = network(images.numpy())
+    assert expected.abs().max() > 0.01
+    torch.testing.assert_close(
+        torch.from_numpy(found), expected, atol=1e-5, rtol=1e-4
+    )
+
+
+@pytest.mark.parametrize('format_', FORMATS)
+def test_outputs_are_not_overwritten_by_the_next_call(exported, format_):
+    network = open_network(exported[format_], num_threads=1)
+    images = np.random.default_rng(0).random((1, 3, 96, 64), np.float32)
+    (first,) = network(images)
+    kept = first.copy()
+    network(images + 1)
+    np.testing.assert_array_equal(first, kept)
+
+
+@pytest.mark.parametrize('format_', FORMATS)
+def test_unknown_device(exported, format_):
+    with pytest.raises(InputError, match="device 'tpu': expected one of"):
+        open_network(exported[format_], device='tpu')
+
+
+def test_other_names_and_missing_files(tmp_path):
+    with pytest.raises(InputError, match=r'expected a name .* \.onnx or \.x'):
+        open_network('model.pth')
+    for name in ('a.onnx', 'a.xml'):
+        with pytest.raises(InputError, match='does not exist'):
+            open_network(tmp_path / name)
+        (tmp_path / name).touch()
+        with pytest.raises(InputError, match='is empty'):
+            open_network(tmp_path / name)
+
+
+@pytest.mark.parametrize('format_', FORMATS)
+@pytest.mark.parametrize('part', [0.3, 0.9])
+def test_truncated_network(copies, format_, part):
+    path = copies[format_]
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * part)])
+    with pytest.raises(InputError, match='it is broken or of another kind'):
+        open_network(path)
+
+
+@pytest.mark.parametrize('format_', FORMATS)
+def test_file_of_something_else(copies, format_):
+    copies[format_].write_text('<html>not found</html>')
+    with pytest.raises(InputError, match='it is broken or of another kind'):
+        open_network(copies[format_])
+
+
+def test_weights_truncated_mixed_up_or_missing(copies, exported):
+    path = copies['openvino']
+    weights = path.with_suffix('.bin')
+    content = weights.read_bytes()
+    weights.write_bytes(content[: len(content) // 2])
+    with pytest.raises(InputError, match='broken'):
+        open_network(path)
+    # Another checkpoint's weights have the same size.
+    weights.write_bytes(bytes(b ^ 1 for b in content))
+    with pytest.raises(InputError, match='belongs to another file than'):
+        open_network(path)
+    weights.unlink()
+    with pytest.raises(InputError, match=r"weights .*'.*tiny\.bin' does not"):
+        open_network(path)
+
+
+def test_networks_of_others_are_named(tmp_path):
+    import onnx
+    from onnx import TensorProto, helper
+
+    shape = ['batch', 3, 8, 8]
+    graph = helper.make_graph(
+        [helper.make_node('Relu', ['x'], ['y'])],
+        'foreign',
+        [helper.make_tensor_value_info('x', TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info('y', TensorProto.FLOAT, shape)],
+    )
+    opset = helper.make_opsetid('', 20)
+    model = helper.make_model(graph, opset_imports=[opset], ir_version=9)
+    path = tmp_path / 'foreign.onnx'
+    onnx.save(model, str(path))
+    network = open_network(path)
+    assert network(np.full((1, 3, 8, 8), -1, np.float32))[0].max() == 0
+    with pytest.raises(InputError, match='was not exported by this package'):
+        _ = network.metadata
+
+
+@pytest.mark.parametrize(
+    'format_, module', [('onnx', 'onnxruntime'), ('openvino', 'openvino')]
+)
+def test_missing_runtime(exported, format_, module, monkeypatch):
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(InputError, match=r'pip install "mmpose-ext\[deploy\]'):
+        open_network(exported[format_])
+    with pytest.raises(InputError, match=module):
+        require(module)
