@@ -1,5 +1,6 @@
 """Keypoint heatmaps with a map of the background behind them."""
 
+from functools import lru_cache
 from typing import Optional, Tuple
 
 import cv2
@@ -141,28 +142,40 @@ class BackgroundHeatmap(BaseKeypointCodec):
         """
         if keypoints_visible is None:
             keypoints_visible = np.ones(keypoints.shape[:2])
-        x, y = np.moveaxis(keypoints[..., :2].astype(float), -1, 0)
-        columns, rows = (
-            np.arange(n) * cell + offset
-            for n, cell, offset in zip(
-                self.heatmap_size, self.scale_factor, self.cell_offset
-            )
-        )
-        dx, dy = x[..., None] - columns, y[..., None] - rows  # (N, K, W or H)
-        exponent = dx[..., None, :] ** 2 + dy[..., None] ** 2
-        exponent /= 2 * self.sigma**2
-        drawn = exponent <= _CUT
-        drawn &= (keypoints_visible >= 0.5)[..., None, None]
+        number, (width, height) = keypoints.shape[1], self.heatmap_size
+        heatmaps = np.zeros((number + 1, height, width), np.float32)
+        weights = np.zeros(keypoints.shape[:2], np.float32)
 
-        gaussians = np.exp(-exponent, where=drawn, out=np.zeros_like(exponent))
-        maps = gaussians.sum(axis=0).clip(max=1)
-        background = 1 - maps.max(axis=0, keepdims=True)
-        return dict(
-            heatmaps=np.concatenate([maps, background]).astype(np.float32),
-            keypoint_weights=np.where(
-                drawn.any(axis=(2, 3)), keypoints_visible, 0
-            ).astype(np.float32),
-        )
+        # Only in a square around a keypoint is there something to draw.
+        points = keypoints[..., :2].astype(float) - self.cell_offset
+        points /= self.scale_factor
+        reach = self.sigma * (2 * _CUT) ** 0.5 / self.scale_factor
+        near = (points > -1 - reach) & (points < self.heatmap_size + reach)
+        near = near.all(axis=-1) & (keypoints_visible >= 0.5)
+        points = points[near]
+        cells, exponents = [], []
+        for axis, size in enumerate((width, height)):
+            at = points[:, axis, None]
+            side = np.arange(int(2 * reach[axis]) + 1)
+            cell = np.ceil(at - reach[axis]).astype(int) + side
+            distance = (cell - at) * (self.scale_factor[axis] / self.sigma)
+            outside = (cell < 0) | (cell >= size)
+            exponents.append(np.where(outside, np.inf, distance**2 / 2))
+            cells.append(cell)
+        exponent = exponents[1][:, :, None] + exponents[0][:, None]
+        drawn = exponent <= _CUT
+        maps = np.nonzero(near)[1][:, None, None]
+        index = (maps * height + cells[1][:, :, None]) * width
+        index = (index + cells[0][:, None])[drawn]
+        values = np.exp(-exponent[drawn]).astype(np.float32)
+        np.add.at(heatmaps.reshape(-1), index, values)
+
+        foreground = heatmaps[:-1]
+        if len(keypoints) > 1:
+            np.minimum(foreground, 1, out=foreground)
+        np.subtract(1, foreground.max(axis=0), out=heatmaps[-1])
+        weights[near] = keypoints_visible[near] * drawn.any(axis=(1, 2))
+        return dict(heatmaps=heatmaps, keypoint_weights=weights)
 
     def decode(self, encoded: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
         """Read one position off each keypoint's map.
@@ -196,30 +209,41 @@ class BackgroundHeatmap(BaseKeypointCodec):
             maps = self._interpolate(maps)
         keypoints, scores = get_heatmap_maximum(maps)
         found = scores > 0
-        keypoints[found] = self._refine(keypoints[found], maps[found])
+        if self.decode_mode != 'argmax':
+            keypoints[found] = self._refine(keypoints[found], maps[found])
         cell, offset = self._cells(maps.shape[:0:-1])
         keypoints = np.where(found[:, None], keypoints * cell + offset, -1)
         return keypoints[None], np.where(found, scores, 0)[None]
 
     def _interpolate(self, maps: np.ndarray) -> np.ndarray:
         """(K, H, W) to (K, h, w), cell centres where encode has them."""
-        width, height = self.input_size
-        if maps.shape[1:] == (height, width):
-            return maps
-        # Like ours, OpenCV's cells are areas whose outer edges coincide.
-        wide = cv2.resize(
-            maps.transpose(1, 2, 0),
+        k, (rows, columns), (width, height) = (
+            len(maps),
+            maps.shape[1:],
             self.input_size,
-            interpolation=cv2.INTER_CUBIC,
         )
-        return wide.reshape(height, width, -1).transpose(2, 0, 1)
+        if (rows, columns) == (height, width):
+            return maps
+        wide = maps.reshape(-1, columns) @ _bicubic(columns, width).T
+        return _bicubic(rows, height) @ wide.reshape(k, rows, width)
 
     def _refine(self, cells: np.ndarray, maps: np.ndarray) -> np.ndarray:
         """Move the highest cells (K, 2) of the maps (K, H, W)."""
         if self.decode_mode == 'quarter':
             return refine_keypoints(cells[None], maps)[0]
-        if self.decode_mode == 'dark':
-            return refine_keypoints_dark(
-                cells[None], maps.copy(), self.blur_kernel_size
-            )[0]
-        return cells
+        return refine_keypoints_dark(
+            cells[None], maps.copy(), self.blur_kernel_size
+        )[0]
+
+
+@lru_cache(maxsize=16)
+def _bicubic(number: int, size: int) -> np.ndarray:
+    """The matrix (size, number) that interpolates cells to pixels."""
+    # Like ours, OpenCV's cells are areas whose outer edges coincide. It would
+    # be slow to use it on the maps: their pixels would have to be together,
+    # and then apart again, to find the highest of each map.
+    return cv2.resize(
+        np.eye(number, dtype=np.float32),
+        (number, size),
+        interpolation=cv2.INTER_CUBIC,
+    )

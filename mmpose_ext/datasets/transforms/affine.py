@@ -2,9 +2,11 @@
 
 from typing import Dict, Optional, Tuple
 
+import cv2
 import numpy as np
 from mmpose.datasets.transforms import TopdownAffine
 from mmpose.registry import TRANSFORMS
+from mmpose.structures.bbox import get_udp_warp_matrix, get_warp_matrix
 
 
 @TRANSFORMS.register_module()
@@ -14,8 +16,7 @@ class PaddedTopdownAffine(TopdownAffine):
     MMPose's is black there. `Global Context for Convolutional Pose Machines
     <https://arxiv.org/abs/1906.04104>`_ fills with "a fixed colour" (section
     3.2.2), which is 128 in the official implementation: zero after its
-    normalisation. Interpolation is rounded once more than OpenCV's own with
-    that border, so a value may differ from it by one.
+    normalisation.
 
     Required Keys:
 
@@ -71,24 +72,30 @@ class PaddedTopdownAffine(TopdownAffine):
         Returns:
             dict: The result dict, see the class.
         """
-        # The black that the base class fills in shall become border_value.
-        results['img'] = _apply(self._darken, results['img'])
+        # The base class finds the crop; from no images it cuts none.
+        img, results['img'] = results['img'], []
         results = super().transform(results)
-        results['img'] = _apply(self._brighten, results['img'])
+        get_matrix = get_udp_warp_matrix if self.use_udp else get_warp_matrix
+        matrix = get_matrix(
+            results['input_center'],
+            results['input_scale'],
+            results.get('bbox_rotation', (0.0,))[0],
+            output_size=results['input_size'],
+        )
+        if isinstance(img, list):
+            results['img'] = [self._crop(one, matrix) for one in img]
+        else:
+            results['img'] = self._crop(img, matrix)
         return results
 
-    def _darken(self, img: np.ndarray) -> np.ndarray:
-        return img.astype(np.int16) - self.border_value
-
-    def _brighten(self, img: np.ndarray) -> np.ndarray:
-        return (img + self.border_value).clip(0, 255).astype(np.uint8)
+    def _crop(self, img: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+        return cv2.warpAffine(
+            img,
+            matrix,
+            tuple(self.input_size),
+            flags=cv2.INTER_LINEAR,
+            borderValue=(self.border_value,) * 3,
+        )
 
     def __repr__(self) -> str:
         return f'{super().__repr__()[:-1]}, border_value={self.border_value})'
-
-
-def _apply(function, img):
-    """Apply a function to an image, or to every one of a list."""
-    if isinstance(img, list):
-        return [function(one) for one in img]
-    return function(img)

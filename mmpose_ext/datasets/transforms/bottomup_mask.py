@@ -60,13 +60,17 @@ class BottomupGridMask(BaseTransform):
             results.get('invalid_segs', []), results['img_shape']
         )
         cells_per_px = np.divide((width, height), results['input_size'])
-        mask = cv2.warpAffine(
-            1 - invalid.astype(np.float32),
-            results['warp_mat'] * cells_per_px[:, None],
+        matrix = results['warp_mat'] * cells_per_px[:, None]
+        # As bytes, which are rounded, it is cut as it is warped. Its columns
+        # are contiguous, so it is the rows of the transposed mask that are.
+        invalid = cv2.warpAffine(
+            invalid.T,
+            matrix[:, [1, 0, 2]],
             (width, height),
             flags=cv2.INTER_LINEAR,
+            borderValue=1,
         )
-        mask = mask > 0.5
+        mask = invalid == 0
         if direction is not None:
             mask = mask[:, ::-1]
         results['heatmap_mask'] = np.ascontiguousarray(mask)
@@ -79,7 +83,10 @@ class BottomupGridMask(BaseTransform):
 def _decode(
     segs: Sequence[Union[list, dict]], shape: Tuple[int, int]
 ) -> np.ndarray:
-    """The union of segmentations in COCO's format, of shape (h, w), 0 or 1."""
+    """The union of segmentations in COCO's format, of shape (h, w), 0 or 1.
+
+    Columns are contiguous, as COCO's library has it.
+    """
     height, width = shape[:2]
     rles = []
     for seg in segs:
@@ -90,5 +97,5 @@ def _decode(
             found = cocomask.frPyObjects(seg, height, width)
             rles += found if isinstance(found, list) else [found]
     if not rles:
-        return np.zeros((height, width), np.uint8)
+        return np.zeros((width, height), np.uint8).T
     return cocomask.decode(cocomask.merge(rles))

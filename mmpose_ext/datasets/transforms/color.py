@@ -2,6 +2,7 @@
 
 from typing import Dict
 
+import cv2
 import numpy as np
 from mmcv.transforms import BaseTransform
 from mmcv.transforms.utils import cache_randomness
@@ -55,14 +56,27 @@ class ChannelPermutation(BaseTransform):
             results (dict): The result dict.
 
         Returns:
-            dict: The result dict, with a permuted copy of the image.
+            dict: The result dict, with a permuted copy of the image; with
+            the same image where the permutation changes nothing.
         """
         img = results['img']
         if img.ndim == 3:
             order = self._sample_order(img.shape[2])
-            # Contiguous, which indexing would not be.
-            results['img'] = img.take(order, axis=2)
+            if (order != np.arange(len(order))).any():
+                results['img'] = _permute(img, order)
         return results
 
     def __repr__(self) -> str:
         return f'{self.__class__.__name__}(prob={self.prob})'
+
+
+def _permute(img: np.ndarray, order: np.ndarray) -> np.ndarray:
+    """A contiguous image of the channels in this order."""
+    if img.dtype != np.uint8:
+        return img.take(order, axis=2)
+    # The same, but several times as fast.
+    permuted, plane = np.empty_like(img, order='C'), None
+    for new, old in enumerate(order):
+        plane = cv2.extractChannel(img, int(old), plane)
+        cv2.insertChannel(plane, permuted, new)
+    return permuted

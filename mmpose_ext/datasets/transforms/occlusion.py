@@ -1,7 +1,9 @@
 """Transforms that hide parts of the image."""
 
 import inspect
-from typing import Dict, Sequence, Tuple, Union
+import math
+from functools import partial
+from typing import Callable, Dict, Optional, Sequence, Tuple, Union
 
 import cv2
 import numpy as np
@@ -12,6 +14,8 @@ from mmpose.registry import TRANSFORMS
 Number = Union[int, float]
 Fill = Union[int, Sequence[int], str]
 
+# Of images on which OpenCV draws.
+_MAX_DRAWN_CHANNELS = 4
 # Signs of (x, y) in the quadrants around a point, in circular order.
 _QUADRANTS = np.array([(1, 1), (-1, 1), (-1, -1), (1, -1)])
 
@@ -59,7 +63,8 @@ class _Occlusion(BaseTransform):
 
     @cache_randomness
     def _sample_noise(self, shape: Tuple[int, ...]) -> np.ndarray:
-        return np.random.randint(0, 256, size=shape, dtype=np.uint8)
+        noise = np.random.bytes(math.prod(shape))
+        return np.frombuffer(noise, np.uint8).reshape(shape)
 
     def transform(self, results: Dict) -> dict:
         """Cover a part of the image.
@@ -73,33 +78,66 @@ class _Occlusion(BaseTransform):
         if not self._is_chosen():
             return results
         img = results['img'].copy()
-        covered = self._cover(img, results)
+        covers = self._cover(img, results)
         results['img'] = img
         if self.mark_occluded:
-            xy, inside = _pixels(results, covered.shape)
+            xy, inside = _pixels(results, img.shape[:2])
+            x, y = np.where(inside[..., None], xy, 0).astype(int).T
             visible = results['keypoints_visible'].copy()
-            hidden = inside & covered[xy[..., 1], xy[..., 0]]
-            _visibility(visible)[hidden] = 0
+            _visibility(visible)[inside & covers(x, y).T] = 0
             results['keypoints_visible'] = visible
         return results
 
-    def _cover(self, img: np.ndarray, results: Dict) -> np.ndarray:
-        """Paint on an image, and return which pixels (H, W) are covered."""
+    def _cover(
+        self, img: np.ndarray, results: Dict
+    ) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+        """Paint on an image.
+
+        The function that is returned tells which pixels are covered, given
+        their x and y.
+        """
         raise NotImplementedError
 
-    def _paint(self, img: np.ndarray, covered: np.ndarray) -> None:
-        """Fill the covered pixels (H, W) of an image."""
-        colour = self.fill
-        if isinstance(colour, str) and colour == 'noise':
-            colour = self._sample_noise(img.shape)[covered]
-        elif isinstance(colour, str):
-            colour = np.rint(img.mean((0, 1)))
-        elif np.size(colour) not in (1, np.size(img[0, 0])):
+    def _paint(self, img: np.ndarray, boxes: np.ndarray) -> None:
+        """Fill the boxes (n, 4) of an image."""
+        fillings = self._fill(img, boxes)
+        # Slices of Python's numbers are the faster ones.
+        for (x1, y1, x2, y2), filling in zip(boxes.tolist(), fillings):
+            img[y1:y2, x1:x2] = filling
+
+    def _fill(self, img: np.ndarray, boxes: np.ndarray) -> list:
+        """What the boxes (n, 4) of an image are filled with, each.
+
+        That is as high as the box, or one row for all.
+        """
+        x1, y1, x2, y2 = boxes.T
+        widths, heights = x2 - x1, y2 - y1
+        colour = self._colour(img)
+        if colour is not None:
+            # To copy rows is faster than to write pixel by pixel.
+            widths = widths.tolist()
+            row = np.empty((max(widths, default=0), *colour.shape), img.dtype)
+            row[:] = colour
+            return [row[:w] for w in widths]
+        # One draw for all boxes, because a draw may be cached.
+        ends, channels = np.cumsum(widths * heights), img.shape[2:]
+        noise = self._sample_noise((ends[-1:].sum(), *channels))
+        return [
+            part.reshape(h, w, *channels)
+            for part, h, w in zip(np.split(noise, ends), heights, widths)
+        ]
+
+    def _colour(self, img: np.ndarray) -> Optional[np.ndarray]:
+        """The colour that is filled in, one value per channel, or None."""
+        colour, channels = self.fill, img.shape[2:]
+        if isinstance(colour, str):
+            return np.rint(_mean(img)) if colour == 'mean' else None
+        if np.size(colour) not in (1, math.prod(channels)):
             raise ValueError(
                 f'fill has {np.size(colour)} channels ({colour}), but the '
-                f'image has {np.size(img[0, 0])}'
+                f'image has {math.prod(channels)}'
             )
-        img[covered] = colour
+        return np.full(channels, colour)
 
     def __repr__(self) -> str:
         names = inspect.signature(self.__class__).parameters
@@ -171,13 +209,12 @@ class Cutout(_Occlusion):
         side = _draw(self.size, min(height, width), self.num_holes)
         centre = np.random.rand(self.num_holes, 2) * (width, height)
         start = np.rint(centre - side[:, None] / 2)
-        return _clip(start, side[:, None], (height, width))
+        return _clip(start, start + side[:, None], (height, width))
 
     def _cover(self, img: np.ndarray, results: Dict) -> np.ndarray:
         holes = self._sample_holes(*img.shape[:2])
-        covered = _fill_boxes(holes, img.shape[:2])
-        self._paint(img, covered)
-        return covered
+        self._paint(img, holes)
+        return partial(_in_boxes, holes)
 
 
 @TRANSFORMS.register_module()
@@ -254,11 +291,26 @@ class BodyMasking(_Occlusion):
 
     def _cover(self, img: np.ndarray, results: Dict) -> np.ndarray:
         vertices = self._sample_vertices(*img.shape[:2])
-        covered = np.zeros(img.shape[:2], np.uint8)
         hull = cv2.convexHull(vertices.astype(np.int32))
-        covered = cv2.fillConvexPoly(covered, hull, 1).astype(bool)
-        self._paint(img, covered)
-        return covered
+        colour = self._colour(img)
+        if colour is not None and colour.size <= _MAX_DRAWN_CHANNELS:
+            cv2.fillConvexPoly(img, hull, colour.tolist())
+            return lambda x, y: self._mask(hull, img)[y, x] > 0
+
+        covered = self._mask(hull, img)
+        x, y, w, h = cv2.boundingRect(hull)
+        box = _clip([[x, y]], [[x + w, y + h]], covered.shape)
+        ((x1, y1, x2, y2),), (filling,) = box, self._fill(img, box)
+        part = img[y1:y2, x1:x2]
+        source = np.empty(part.shape, part.dtype)
+        source[:] = filling
+        cv2.copyTo(source, covered[y1:y2, x1:x2], part)
+        return lambda x, y: covered[y, x] > 0
+
+    @staticmethod
+    def _mask(hull: np.ndarray, img: np.ndarray) -> np.ndarray:
+        """What is drawn on an image, (H, W)."""
+        return cv2.fillConvexPoly(np.zeros(img.shape[:2], np.uint8), hull, 1)
 
 
 @TRANSFORMS.register_module()
@@ -337,47 +389,55 @@ class KeypointMasking(_Occlusion):
         self.size = _as_range('size', size, 'pixels')
 
     @cache_randomness
-    def _sample_side(self, height: int, width: int) -> int:
-        """Draw the side of the patches, which is within the image."""
-        shorter = min(height, width)
-        return min(int(_draw(self.size, shorter, 1)[0]), shorter)
+    def _sample_patches(
+        self, possible: np.ndarray, shape: Tuple[int, int]
+    ) -> Tuple[np.ndarray, int]:
+        """Draw which of the possible keypoints (N, K) are covered, how large.
 
-    @cache_randomness
-    def _sample_keypoints(self, possible: np.ndarray) -> np.ndarray:
-        """Draw which of the possible keypoints (N, K) are covered."""
+        The side of the patches is within the image.
+        """
+        shorter = min(shape)
+        side = min(int(_draw(self.size, shorter, 1)[0]), shorter)
         number = _draw(self.num_keypoints, possible.sum(1), len(possible))
         order = np.where(possible, np.random.rand(*possible.shape), np.inf)
         rank = order.argsort(1).argsort(1)
-        return possible & (rank < number[:, None])
+        return possible & (rank < number[:, None]), side
 
     @cache_randomness
-    def _sample_places(self, free: np.ndarray, number: int) -> np.ndarray:
-        """Draw x, y (number, 2) out of a map (H, W) of those allowed."""
-        y, x = np.nonzero(free)
-        index = np.random.randint(len(x), size=number)
-        return np.stack([x[index], y[index]], axis=1)
+    def _sample_places(
+        self, free: np.ndarray, number: int
+    ) -> Tuple[np.ndarray, np.ndarray]:
+        """Draw x and y (number,) out of a map (H, W) of those allowed."""
+        # As bytes, because numpy is slow to sum up booleans.
+        in_row = free.view(np.uint8).sum(axis=1, dtype=np.uint16)
+        ends = np.cumsum(in_row, dtype=int)
+        index = np.random.randint(ends[-1], size=number)
+        # Row by row, so that only the rows of those drawn are looked through.
+        y = np.searchsorted(ends, index, side='right')
+        order = np.cumsum(free[y], axis=1)
+        left = order[:, -1] - (ends[y] - index)
+        return (order > left[:, None]).argmax(axis=1), y
 
     def _cover(self, img: np.ndarray, results: Dict) -> np.ndarray:
         shape = img.shape[:2]
         xy, inside = _pixels(results, shape)
         labelled = _visibility(results['keypoints_visible']) > 0
-        side = self._sample_side(*shape)
-        chosen = self._sample_keypoints(inside & labelled)
-        patches = _clip(xy[chosen] - side // 2, side, shape)
+        chosen, side = self._sample_patches(inside & labelled, shape)
+        start = xy[chosen] - side // 2
+        patches = _clip(start, start + side, shape)
 
         if not isinstance(self.fill, str) or self.fill != 'background':
-            covered = _fill_boxes(patches, shape)
-            self._paint(img, covered)
-            return covered
+            self._paint(img, patches)
+            return partial(_in_boxes, patches)
 
         free = self._free_places(_keypoints(results), labelled, side, shape)
         if not free.any():
-            return np.zeros(shape, bool)
-        places = self._sample_places(free, len(patches))
-        for (x1, y1, x2, y2), (x, y) in zip(patches, places):
+            return partial(_in_boxes, patches[:0])
+        places = zip(*self._sample_places(free, len(patches)))
+        for (x1, y1, x2, y2), (x, y) in zip(patches.tolist(), places):
             source = results['img'][y : y + y2 - y1, x : x + x2 - x1]
             img[y1:y2, x1:x2] = source
-        return _fill_boxes(patches, shape)
+        return partial(_in_boxes, patches)
 
     @staticmethod
     def _free_places(
@@ -389,17 +449,12 @@ class KeypointMasking(_Occlusion):
         """At which places (H, W) of its corner a patch meets no person."""
         start = np.rint(keypoints) - side // 2
         own = labelled[..., None]
-        persons = np.concatenate(
-            [
-                np.where(own, start, np.inf).min(1),
-                np.where(own, start + side, -np.inf).max(1),
-            ],
-            axis=1,
-        )
-        free = _clear_of(persons, side, shape)
+        first = start.min(axis=1, where=own, initial=np.inf)
+        last = start.max(axis=1, where=own, initial=-np.inf)
+        free = _clear_of(first, last + side, side, shape)
         if not free.any():
             start = start[labelled]
-            free = _clear_of(np.hstack([start, start + side]), side, shape)
+            free = _clear_of(start, start + side, side, shape)
         return free
 
 
@@ -430,32 +485,45 @@ def _draw(
 
 
 def _clip(
-    start: np.ndarray, side: Union[int, np.ndarray], shape: Tuple[int, int]
+    start: Sequence, end: Sequence, shape: Tuple[int, int]
 ) -> np.ndarray:
-    """Squares as (n, 4) half-open pixel boxes x1, y1, x2, y2 in an image."""
-    height, width = shape
-    boxes = np.hstack([start, start + side])
-    return boxes.clip(0, (width, height, width, height)).astype(int)
+    """The parts in an image, as half-open pixel boxes (n, 4) x1, y1, x2, y2.
+
+    Of boxes from whole x, y (n, 2) to others, which may be infinite.
+    """
+    boxes = np.concatenate([start, end], axis=1)
+    return np.minimum(np.maximum(boxes, 0), shape[::-1] * 2).astype(int)
 
 
-def _fill_boxes(boxes: np.ndarray, shape: Tuple[int, int]) -> np.ndarray:
-    """The pixels (H, W) in any of the boxes (n, 4)."""
-    mask = np.zeros(shape, bool)
-    for x1, y1, x2, y2 in boxes:
-        mask[y1:y2, x1:x2] = True
-    return mask
+def _in_boxes(boxes: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Which pixels are in any of the boxes (n, 4)."""
+    x, y = x[..., None], y[..., None]
+    x1, y1, x2, y2 = boxes.T
+    return ((x >= x1) & (x < x2) & (y >= y1) & (y < y2)).any(-1)
+
+
+def _mean(img: np.ndarray) -> np.ndarray:
+    """The mean of each channel of an image."""
+    # Along columns first: numpy is slow where an axis is as short as this.
+    columns = cv2.reduce(
+        img.reshape(len(img), -1), 0, cv2.REDUCE_SUM, dtype=cv2.CV_64F
+    )
+    return columns.reshape(img.shape[1:]).mean(0) / len(img)
 
 
 def _clear_of(
-    boxes: np.ndarray, side: int, shape: Tuple[int, int]
+    start: np.ndarray, end: np.ndarray, side: int, shape: Tuple[int, int]
 ) -> np.ndarray:
-    """At which places of its corner a square in an image meets no box."""
-    y, x = (np.arange(length - side + 1) for length in shape)
-    x1, y1, x2, y2 = boxes.T[..., None]
-    meets_x = (x < x2) & (x + side > x1)
-    meets_y = (y < y2) & (y + side > y1)
-    # Floats, because a matrix product of booleans is slow.
-    return meets_y.T.astype(np.float32) @ meets_x.astype(np.float32) == 0
+    """At which places of its corner a square in an image meets no box.
+
+    The boxes go from x, y (n, 2) to others.
+    """
+    height, width = (length - side + 1 for length in shape)
+    free = np.ones((height, width), bool)
+    boxes = _clip(start - (side - 1), end, (height, width))
+    for x1, y1, x2, y2 in boxes.tolist():
+        free[y1:y2, x1:x2] = False
+    return free
 
 
 def _keypoints(results: Dict) -> np.ndarray:
@@ -469,14 +537,11 @@ def _keypoints(results: Dict) -> np.ndarray:
 def _pixels(
     results: Dict, shape: Tuple[int, int]
 ) -> Tuple[np.ndarray, np.ndarray]:
-    """The pixels (N, K, 2) of keypoints, and which are in the image (N, K).
-
-    Those that are not get the pixel (0, 0).
-    """
+    """The pixels (N, K, 2) of keypoints, and which are in the image (N, K)."""
     # A pixel covers half a cell around its centre, so x is in pixel round(x).
     xy = np.rint(_keypoints(results))
-    inside = ((xy >= 0) & (xy < shape[::-1])).all(-1)
-    return np.where(inside[..., None], xy, 0).astype(int), inside
+    inside = (xy >= 0) & (xy < shape[::-1])
+    return xy, inside[..., 0] & inside[..., 1]
 
 
 def _visibility(visible: np.ndarray) -> np.ndarray:

@@ -49,9 +49,7 @@ def test_is_opencvs_border(seed, border_value, use_udp):
         borderValue=(border_value,) * 3,
     )
     assert results['img'].dtype == np.uint8
-    np.testing.assert_allclose(
-        results['img'].astype(int), expected.astype(int), atol=1
-    )
+    np.testing.assert_array_equal(results['img'], expected)
     np.testing.assert_array_equal(given_['img'], before)
 
 
@@ -63,8 +61,16 @@ def test_all_else_is_as_in_mmpose(seed, use_udp):
     for key in ours.keys() - {'img'}:
         np.testing.assert_array_equal(ours[key], theirs[key])
     black = PaddedTopdownAffine(SIZE, use_udp, 0)(make_results(seed))
-    np.testing.assert_allclose(
-        black['img'].astype(int), theirs['img'].astype(int), atol=1
+    np.testing.assert_array_equal(black['img'], theirs['img'])
+
+
+def test_without_a_rotation():
+    results = make_results(0)
+    del results['bbox_rotation']
+    upright = dict(make_results(0), bbox_rotation=np.zeros(1))
+    affine = PaddedTopdownAffine(list(SIZE))
+    np.testing.assert_array_equal(
+        affine(results)['img'], affine(upright)['img']
     )
 
 

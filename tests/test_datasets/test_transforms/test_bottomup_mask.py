@@ -100,6 +100,21 @@ def test_cut_at_one_half():
     assert 0 < mask.sum() < mask.size
 
 
+def test_half_is_masked():
+    """A cell in the middle between a pixel that counts and one of a crowd."""
+    for shift in (0.5, 0.75, 0.25):
+        results = make_results(POLYGON, warp_mat=[[1, 0, shift], [0, 1, 0]])
+        results['heatmaps'] = np.zeros((3, 24, 40), np.float32)
+        mask = BottomupGridMask()(results)['heatmap_mask']
+        # Pixel 7 counts, 8 is crowd; 15 is crowd, 16 counts.
+        columns = np.flatnonzero(~mask[10])
+        expected = [*range(8 if shift <= 0.5 else 9, 17)]
+        if shift < 0.5:
+            expected = expected[:-1]
+        # The image's own edge is at half of its outermost pixel.
+        assert columns[columns > 0].tolist() == expected
+
+
 def test_vertical_flips_are_refused():
     results = make_results(flip_direction='vertical')
     with pytest.raises(ValueError, match="got 'vertical'"):

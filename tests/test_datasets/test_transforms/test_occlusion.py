@@ -92,6 +92,43 @@ def test_fill(fill):
         assert (colours == fill).all()
 
 
+def test_each_hole_has_its_own_noise():
+    """Also where what is drawn is kept, for several images of one size."""
+    np.random.seed(0)
+    cutout = Cutout(num_holes=3, size=(5, 30), fill='noise')
+    with cache_random_params(cutout):
+        holes = cutout._sample_holes(48, 36)
+        first, again = (cutout.transform(make_results()) for _ in range(2))
+    np.testing.assert_array_equal(first['img'], again['img'])
+    changed = (first['img'] != make_results()['img']).any(-1)
+    noise = [first['img'][y1:y2, x1:x2] for x1, y1, x2, y2 in holes]
+    area = np.zeros((48, 36), bool)
+    for x1, y1, x2, y2 in holes:
+        area[y1:y2, x1:x2] = True
+    assert not changed[~area].any() and changed[area].mean() > 0.99
+    assert len({patch[:3, :3].tobytes() for patch in noise}) == 3
+
+
+@pytest.mark.parametrize('channels', [(), (1,), (3,), (6,)])
+@pytest.mark.parametrize('fill', [200, 'mean', 'noise'])
+@pytest.mark.parametrize('cls', [Cutout, BodyMasking, KeypointMasking])
+def test_any_number_of_channels(cls, fill, channels):
+    np.random.seed(0)
+    results = make_results()
+    rng = np.random.default_rng(0)
+    img = rng.integers(1, 100, (48, 36, *channels), dtype=np.uint8)
+    after = cls(prob=1.0, fill=fill)(dict(results, img=img))['img']
+    changed = after != img
+    assert after.shape == img.shape and changed.any()
+    if fill == 200:
+        assert (after[changed] == 200).all()
+        if channels:
+            assert (changed.all(-1) == changed.any(-1)).all()
+    elif fill == 'mean':
+        mean = np.broadcast_to(np.rint(img.mean((0, 1))), img.shape)
+        np.testing.assert_array_equal(after[changed], mean[changed])
+
+
 def test_prob():
     np.random.seed(0)
     cutout = Cutout(prob=0.3, fill=0)
@@ -440,6 +477,21 @@ def test_background_comes_from_all_free_places():
     x, y = np.meshgrid(np.arange(7), np.arange(9))
     free = (x + 1 < 3) | (x > 5) | (y + 1 < 2) | (y > 7)
     assert corners == set((y * 8 + x)[free].tolist())
+
+
+@given(seed=seeds, number=st.integers(0, 9))
+def test_background_places_are_drawn_row_by_row(seed, number):
+    """The index that is drawn counts the free places of the whole map."""
+    free = np.random.default_rng(seed).random((7, 300)) < 0.3
+    free[3] = False
+    masking = KeypointMasking(fill='background')
+    np.random.seed(seed % 2**31)
+    x, y = masking._sample_places(free, number)
+    rows, columns = np.nonzero(free)
+    np.random.seed(seed % 2**31)
+    index = np.random.randint(len(rows), size=number)
+    np.testing.assert_array_equal(x, columns[index])
+    np.testing.assert_array_equal(y, rows[index])
 
 
 def test_background_is_needed():
