@@ -6,13 +6,17 @@ from typing import List, Optional, Tuple, Union
 import torch
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
-from mmpose.models import BottomupPoseEstimator, TopdownPoseEstimator
+from mmpose.models import BottomupPoseEstimator
 from mmpose.models.pose_estimators.base import BasePoseEstimator
 from mmpose.registry import MODELS
 from torch import Tensor, nn
 
 from ..engine.checks import explain_unknown_types
 from ..errors import InputError
+from ..models.pose_estimators import (
+    FusedFlipBottomupPoseEstimator,
+    FusedFlipTopdownPoseEstimator,
+)
 from .formats import part_path
 from .network import unflatten
 from .runtimes import Network, open_network
@@ -87,12 +91,12 @@ class _Exported:
 
 
 @MODELS.register_module()
-class ExportedTopdownEstimator(_Exported, TopdownPoseEstimator):
+class ExportedTopdownEstimator(_Exported, FusedFlipTopdownPoseEstimator):
     """A top-down model from an exported file.
 
-    Pre-processing, flip test and decoding are MMPose's, as of the model that
-    was exported; what it learned is in the file, there are no weights to be
-    loaded.
+    Pre-processing and decoding are MMPose's, as of the model that was
+    exported; a flip test takes one pass. What the model learned is in the
+    file, there are no weights to be loaded.
 
     Args:
         file (str): The file, see
@@ -111,7 +115,7 @@ class ExportedTopdownEstimator(_Exported, TopdownPoseEstimator):
 
 
 @MODELS.register_module()
-class ExportedBottomupEstimator(_Exported, BottomupPoseEstimator):
+class ExportedBottomupEstimator(_Exported, FusedFlipBottomupPoseEstimator):
     """A bottom-up model from an exported file.
 
     As :class:`ExportedTopdownEstimator`. What the head does between several

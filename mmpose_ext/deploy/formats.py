@@ -1,5 +1,6 @@
 """Networks written as ONNX or OpenVINO files."""
 
+import copy
 import os
 import tempfile
 import warnings
@@ -13,6 +14,7 @@ import torch
 from mmpose.models.utils import ops
 from torch import Tensor, nn
 
+from ..engine.folding import fold_batch_norms
 from ..errors import InputError
 from .metadata import KEY
 from .runtimes import SUFFIXES, require
@@ -40,13 +42,17 @@ def export_network(
         metadata (str): Text that the file carries. Defaults to ``''``.
         multiples (Mapping[int, int], optional): The axes of the input that may
             have another length than in ``images``, and what the length is a
-            multiple of. Defaults to ``{0: 1}``, any batch.
+            multiple of. Defaults to ``None``, which is ``{0: 1}``, any
+            batch.
 
     Raises:
         InputError: The network cannot be exported, or a package is missing.
     """
     path = Path(path)
     check_format(path)
+    network = copy.deepcopy(network).eval()
+    # ONNX's own optimisation leaves norms whose input's size is asked for.
+    fold_batch_norms(network, lambda: network(images))
     program = _to_onnx(network, images, dict(multiples or {0: 1}))
     program.model.metadata_props[KEY] = metadata
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -84,11 +90,19 @@ def quantize(
         raise InputError('quantisation needs inputs, got none')
     nncf = require('nncf')
     model = require('openvino').Core().read_model(str(path))
+    # The range of all inputs, not NNCF's average of each one's: peaks of
+    # heatmaps are rare and must not be cut off.
+    ranges = require('nncf.quantization.range_estimator')
     quantized = nncf.quantize(
         model,
         nncf.Dataset(list(inputs)),
         subset_size=len(inputs),
         preset=nncf.QuantizationPreset.MIXED,
+        advanced_parameters=nncf.AdvancedQuantizationParameters(
+            activations_range_estimator_params=(
+                ranges.RangeEstimatorParametersSet.MINMAX
+            )
+        ),
     )
     _save_openvino(quantized, Path(out), metadata)
 
@@ -122,7 +136,7 @@ def _to_onnx(network: nn.Module, images: Tensor, multiples: Dict) -> Any:
         with warnings.catch_warnings(), torch.no_grad(), _sizes_stay_open():
             warnings.simplefilter('ignore')
             program = torch.onnx.export(
-                network.eval(),
+                network,
                 (images,),
                 dynamo=True,
                 dynamic_shapes=(dims,),

@@ -205,7 +205,12 @@ class OpenVinoNetwork(Network):
 
 
 def _broken(path: str, runtime: str, error: Exception) -> InputError:
-    lines = [line for line in str(error).splitlines() if line.strip()]
+    # OpenVINO begins with the place in its source.
+    lines = [
+        line
+        for line in str(error).splitlines()
+        if line.strip() and not line.startswith('Exception from')
+    ]
     return InputError(
         f"exported network '{path}' cannot be read by {runtime}; it is broken "
         f'or of another kind: {lines[0] if lines else error}'

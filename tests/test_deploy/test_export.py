@@ -1,0 +1,156 @@
+"""Every family, exported and compared with PyTorch."""
+
+import importlib.util
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mmengine.registry import DefaultScope
+
+from mmpose_ext.deploy.export import (
+    _singles,
+    check_agreement,
+    compare,
+    export_model,
+    record,
+)
+from mmpose_ext.deploy.formats import part_path
+from mmpose_ext.deploy.pose_model import PoseModel
+from mmpose_ext.deploy.samples import draw_samples
+from mmpose_ext.engine.config import load_config
+from mmpose_ext.errors import InputError
+from mmpose_ext.inference.poses import is_bottomup
+
+CONFIGS = Path(__file__).parents[2] / 'configs'
+GCCPM = 'gccpm/gccpm-2stage_ushape_mobilenet-v1-w0.5_1xb8-12e_toy-lip-128x128'
+FAMILIES = {
+    'ram_gpr': 'ram_gpr/ram-gpr_hrnet-w16_1xb8-15e_toy-persons-128x96',
+    'psm': 'psm/psm_hrnet-w8_1xb8-10e_toy-persons-128x96',
+    'gccpm-2': GCCPM,
+    'gccpm-3': GCCPM,
+    'gccpm-6': GCCPM,
+    'logocap': 'logocap/logocap_hrnet-w16_1xb4-20e_toy-persons-192x192',
+}
+_spec = importlib.util.spec_from_file_location(
+    'deploy_conftest', Path(__file__).with_name('conftest.py')
+)
+_conftest = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(_conftest)
+
+
+@pytest.fixture(scope='module')
+def family(request, tmp_path_factory):
+    """A small model of a family, images, and what it makes of them."""
+    config = load_config(str(CONFIGS / f'{FAMILIES[request.param]}.py'))
+    method, _, stages = request.param.partition('-')
+    if stages:
+        config.model.head.num_stages = int(stages)
+    folder = tmp_path_factory.mktemp(method)
+    with DefaultScope.overwrite_default_scope('mmpose'):
+        model, _ = _conftest.build_model(config, folder)
+        samples = draw_samples(2, with_boxes=not is_bottomup(model))
+        recording = record(model, samples)
+    return model, samples, recording
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('suffix', ['.onnx', '.xml'])
+@pytest.mark.parametrize('family', FAMILIES, indirect=True)
+def test_family_agrees_with_pytorch(family, suffix, tmp_path):
+    model, samples, recording = family
+    path = tmp_path / f'model{suffix}'
+    export_model(model, path, recording)
+    with torch.inference_mode():
+        maps = model.head.forward(model.extract_feat(recording.images[0]))
+    highest = maps if torch.is_tensor(maps) else maps[-1]
+    assert highest.abs().max() > 1e-3  # something to compare
+    difference, distance = compare(model, path, samples, recording)
+    assert difference < 1e-4
+    assert distance < 0.1
+    check_agreement(difference, distance)
+    if suffix == '.onnx':
+        assert b'BatchNormalization' not in path.read_bytes()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('family', ['logocap'], indirect=True)
+def test_parts_belong_to_their_network(family, tmp_path):
+    model, samples, recording = family
+    path = tmp_path / 'a.onnx'
+    export_model(model, path, recording)
+    part = part_path(path, 'refinement')
+    # Another size than any before.
+    image = np.ascontiguousarray(samples[0][0][:160])
+    found = PoseModel(path)(image)
+    assert found.keypoints.shape[1:] == (17, 2)
+    with torch.no_grad():
+        model.head.heatmap_branch[0].weight[0] += 1
+    other = tmp_path / 'other' / 'a.onnx'
+    export_model(model, other, recording)
+    shutil.copy(part_path(other, 'refinement'), part)
+    with pytest.raises(InputError, match='are of different checkpoints'):
+        PoseModel(path)
+    part.unlink()
+    with pytest.raises(InputError, match=r"'.*a\.refinement\.onnx' does not"):
+        PoseModel(path)
+
+
+def test_another_networks_file_is_noticed(tiny_model, exported, samples):
+    model = tiny_model[-1]
+    recording = record(model, samples)
+    weight = model.head.final_layer.weight
+    with torch.no_grad():
+        weight[0] *= 2
+    try:
+        difference, _ = compare(model, exported['onnx'], samples, recording)
+    finally:
+        with torch.no_grad():
+            weight[0] /= 2
+    with pytest.raises(
+        InputError, match=r'differs from PyTorch by .* 0\.0001'
+    ):
+        check_agreement(difference, 0)
+
+
+def test_agreement():
+    check_agreement(1e-4, 0.1)
+    with pytest.raises(InputError, match=r'differs from PyTorch by 0\.00011'):
+        check_agreement(1.1e-4, 0)
+    with pytest.raises(InputError, match='differs from PyTorch by inf'):
+        check_agreement(np.inf, 0)
+    with pytest.raises(InputError, match=r'up to inf px .* at most 0\.1'):
+        check_agreement(0, np.inf)
+
+
+def test_recording_ends_when_there_is_enough(tiny_model, samples):
+    model = tiny_model[-1]
+    persons = len(samples[0][1])
+    recording = record(model, iter(samples), max_inputs=1)
+    # The image and its mirror image.
+    assert sum(map(len, recording.images)) == 2 * persons
+    assert len(recording.poses) == 1
+    with pytest.raises(InputError, match='got none'):
+        record(model, [])
+
+
+def test_calibration_inputs_are_spread():
+    batches = [torch.arange(4.0)[:, None], torch.arange(4.0, 9)[:, None]]
+    assert [float(x) for x in _singles(batches, 3)] == [0, 4, 8]
+    assert len(_singles(batches, 100)) == 9
+
+
+def test_int8_is_smaller_and_near(exported, tiny_model, samples):
+    sizes = [
+        exported[name].with_suffix('.bin').stat().st_size
+        for name in ('int8', 'openvino')
+    ]
+    assert sizes[0] < 0.5 * sizes[1]
+    difference, _ = compare(
+        tiny_model[-1],
+        exported['int8'],
+        samples,
+        record(tiny_model[-1], samples),
+    )
+    assert 1e-4 < difference < 0.3
