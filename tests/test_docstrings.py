@@ -92,6 +92,8 @@ def test_registered_classes_are_found():
     assert names >= {'CocoPersonDataset', 'LoadMultiTaskAnnotations'}
     assert names >= {'FilterMultiTask', 'PackMultiTaskInputs'}
     assert names >= {'CocoKeypointMetric', 'MultiTaskVisualizer'}
+    assert names >= {'FusedFlipTopdownPoseEstimator'}
+    assert names >= {'FusedFlipBottomupPoseEstimator'}
 
 
 @pytest.mark.parametrize('item', REGISTERED, ids=lambda c: c.__name__)

@@ -8,6 +8,8 @@ import mmengine
 from mmengine.dist import is_main_process
 from mmengine.runner import Runner
 
+from mmpose_ext.deploy.estimators import use_exported
+from mmpose_ext.deploy.runtimes import is_exported
 from mmpose_ext.engine.checks import (
     StrictCheckpointHook,
     check_checkpoint_file,
@@ -22,6 +24,11 @@ from mmpose_ext.engine.command_line import (
     parse_args,
     read_config,
 )
+from mmpose_ext.engine.fast_test import (
+    FastTestHook,
+    keep_freed_memory,
+    use_fused_flip,
+)
 from mmpose_ext.engine.no_detections import accept_no_detections
 from mmpose_ext.engine.tta import use_tta
 from mmpose_ext.errors import InputError, run_tool
@@ -33,7 +40,11 @@ _FORMATS = ('json', 'yaml', 'yml', 'pkl', 'pickle')
 def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description='Evaluate a pose model.')
     parser.add_argument('config', help='config file')
-    parser.add_argument('checkpoint', help='checkpoint file')
+    parser.add_argument(
+        'checkpoint',
+        help='checkpoint file, or a file of tools/deploy/export.py, whose '
+        'model then stands for that of the config',
+    )
     parser.add_argument(
         '--out', help=f'file for the metrics ({", ".join(_FORMATS)})'
     )
@@ -58,6 +69,13 @@ def make_parser() -> argparse.ArgumentParser:
         help='average the heatmaps of a top-down model over these scales of '
         'the input (default: 0.75 1 1.25) and its flipped image; what the '
         'config has as tta_model and tta_pipeline comes first',
+    )
+    parser.add_argument(
+        '--plain',
+        action='store_true',
+        help='run the network as it was trained; by default batch norms are '
+        'folded into convolutions and a flip test takes one pass, which is '
+        'faster and changes results by no more than rounding does',
     )
     return parser
 
@@ -94,6 +112,12 @@ def main(argv=None) -> dict:
     check_checkpoint_file(args.checkpoint)
     cfg = configure(args)
     accept_no_detections(cfg, 'test', check_config(cfg, 'test'))
+    exported = is_exported(args.checkpoint)
+    if exported:
+        use_exported(cfg, args.checkpoint)
+    elif not args.plain:
+        use_fused_flip(cfg)
+        keep_freed_memory()
     if args.tta is not None:
         use_tta(cfg, args.tta)
 
@@ -107,7 +131,10 @@ def main(argv=None) -> dict:
     mmpose_ext.compat.setup_cpu_distributed(cfg, args.launcher)
     with explain_errors(cfg):
         runner = Runner.from_cfg(cfg)
-        runner.register_hook(StrictCheckpointHook(args.checkpoint))
+        if not exported:
+            runner.register_hook(StrictCheckpointHook(args.checkpoint))
+        if not (exported or args.plain):
+            runner.register_hook(FastTestHook())
         metrics = runner.test()
 
     if is_main_process():

@@ -1,5 +1,5 @@
-"""Backbones, necks, heads, layers and TTA for MMPose's ``MODELS``."""
+"""Models' parts and whole estimators for MMPose's ``MODELS``."""
 
-from . import backbones, heads, layers, necks, tta
+from . import backbones, heads, layers, necks, pose_estimators, tta
 
-__all__ = ['backbones', 'heads', 'layers', 'necks', 'tta']
+__all__ = ['backbones', 'heads', 'layers', 'necks', 'pose_estimators', 'tta']

@@ -25,7 +25,7 @@ AP = 'coco/AP'
 
 def load_tool(name):
     path = ROOT / 'tools' / f'{name}.py'
-    spec = importlib.util.spec_from_file_location(f'tool_{name}', path)
+    spec = importlib.util.spec_from_file_location(f'tool_{path.stem}', path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -97,6 +97,29 @@ def test_evaluation_writes_what_it_returns(tiny_config, trained, tmp_path):
         p['num_keypoints'] > 0 and not p['iscrowd'] for p in persons
     )
     assert list(tmp_path.glob('*part*')) == []
+
+
+def test_the_fast_test_finds_what_the_plain_one_does(
+    tiny_config, trained, tmp_path
+):
+    def run(name, *args):
+        dump, work_dir = tmp_path / f'{name}.pkl', tmp_path / name
+        metrics = evaluate(
+            tiny_config, trained / 'epoch_2.pth', '--work-dir', work_dir,
+            '--dump', dump, *args, **{'model.test_cfg.flip_test': True},
+        )  # fmt: skip
+        # What tools/analysis/test_speed.py reads.
+        speed = load_tool('analysis/test_speed')
+        assert 0 < speed.seconds_per_batch(work_dir) < 60
+        return metrics, mmengine.load(dump)
+
+    metrics, samples = run('fast')
+    plain_metrics, plain_samples = run('plain', '--plain')
+    assert metrics == pytest.approx(plain_metrics, abs=5e-4)
+    for a, b in zip(samples, plain_samples):
+        for key in ('keypoints', 'keypoint_scores'):
+            a_, b_ = (s['pred_instances'][key] for s in (a, b))
+            assert abs(a_ - b_).max() < 1e-3
 
 
 def test_augmentation_over_scales_and_flip(tiny_config, trained, tmp_path):

@@ -1,0 +1,9 @@
+from .fused_flip import (
+    FusedFlipBottomupPoseEstimator,
+    FusedFlipTopdownPoseEstimator,
+)
+
+__all__ = [
+    'FusedFlipBottomupPoseEstimator',
+    'FusedFlipTopdownPoseEstimator',
+]

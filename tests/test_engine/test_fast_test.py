@@ -1,0 +1,151 @@
+import copy
+import logging
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmpose.models import TopdownPoseEstimator
+from mmpose.registry import MODELS
+from torch import nn
+
+from mmpose_ext.engine import fast_test
+from mmpose_ext.engine.config import load_config
+from mmpose_ext.engine.fast_test import (
+    FastTestHook,
+    keep_freed_memory,
+    speed_up,
+    use_fused_flip,
+)
+
+
+@pytest.fixture
+def model(tiny_config):
+    torch.manual_seed(0)
+    model = MODELS.build(Config.fromfile(tiny_config).model)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean.normal_(0, 0.1)
+            module.running_var.uniform_(0.5, 2)
+    return model
+
+
+@pytest.fixture
+def warnings(monkeypatch):
+    found = []
+
+    def print_log(message, logger, level):
+        assert level == logging.WARNING
+        found.append(message)
+
+    monkeypatch.setattr(fast_test, 'print_log', print_log)
+    return found
+
+
+def has_norms(model):
+    return any(isinstance(m, nn.BatchNorm2d) for m in model.modules())
+
+
+@pytest.mark.parametrize('given', [True, False])
+def test_a_copy_without_norms_gives_the_same(model, given, warnings):
+    before = copy.deepcopy(model.state_dict())
+    images = torch.randn(2, 3, 96, 64)
+    fast = speed_up(model, *([images] if given else []))
+    assert type(fast) is type(model)
+    assert has_norms(model) and not has_norms(fast)
+    torch.testing.assert_close(model.state_dict(), before, rtol=0, atol=0)
+    weight = fast.backbone.layer1[0].conv1.weight
+    assert weight.is_contiguous(memory_format=torch.channels_last)
+    with torch.no_grad():
+        want, got = (m(images, None, mode='tensor') for m in (model, fast))
+    torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-6)
+    assert warnings == []
+
+
+@pytest.mark.parametrize('change', [0.5, float('nan')])
+def test_other_outputs_are_not_accepted(model, change, warnings, monkeypatch):
+    def spoil(network, run):
+        network.head.final_layer.bias.data += change
+
+    monkeypatch.setattr(fast_test, 'fold_batch_norms', spoil)
+    assert speed_up(model) is model
+    assert len(warnings) == 1 and 'outputs change' in warnings[0]
+
+
+def test_unknown_input_size(model, warnings):
+    model.head.decoder = None
+    assert speed_up(model) is model
+    assert 'no input_size' in warnings[0]
+    assert speed_up(model, torch.randn(1, 3, 96, 64)) is not model
+
+
+@pytest.mark.parametrize(
+    ('name', 'fused'),
+    [
+        ('TopdownPoseEstimator', 'Topdown'),
+        ('mmpose.TopdownPoseEstimator', 'Topdown'),
+        (TopdownPoseEstimator, 'Topdown'),
+        ('BottomupPoseEstimator', 'Bottomup'),
+        ('PoseLifter', None),
+        ('FasterRCNN', None),
+    ],
+)
+def test_estimators_of_mmpose_flip_in_one_pass(name, fused):
+    cfg = Config(dict(model=dict(type=name, test_cfg=dict(flip_test=True))))
+    use_fused_flip(cfg)
+    want = f'mmpose.FusedFlip{fused}PoseEstimator' if fused else name
+    assert cfg.model == dict(type=want, test_cfg=dict(flip_test=True))
+
+
+def test_hook_finds_the_estimator(model):
+    class Runner:
+        pass
+
+    runner = Runner()
+    runner.model = model
+    FastTestHook().before_test(runner)
+    assert isinstance(runner.model, TopdownPoseEstimator)
+    assert not has_norms(runner.model)
+
+    cfg = dict(type='MultiScaleHeatmapTTA', module=model)
+    runner.model = tta = MODELS.build(cfg)
+    FastTestHook().before_test(runner)
+    assert runner.model is tta
+    assert not has_norms(tta.module)
+
+    runner.model = other = nn.Sequential(nn.BatchNorm2d(1))
+    FastTestHook().before_test(runner)
+    assert runner.model is other and has_norms(other)
+
+
+def test_networks_of_the_papers(warnings):
+    """Their norms are folded, but for those whose input has other uses."""
+    for name, left in (
+        ('ram-gpr_hrnet-w16_1xb8-15e_toy-persons-128x96', 0),
+        ('psm_hrnet-w8_1xb8-10e_toy-persons-128x96', 0),
+        ('gccpm-2stage_ushape_mobilenet-v1-w0.5_1xb8-12e_toy-lip-128x128', 0),
+        ('logocap_hrnet-w16_1xb4-20e_toy-persons-192x192', 3),
+    ):
+        cfg = load_config(name)
+        cfg.model.backbone.init_cfg = None
+        model = speed_up(MODELS.build(cfg.model))
+        norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
+        assert len(norms) == left, name
+    assert warnings == []
+
+
+def test_memory_can_be_kept_anywhere(monkeypatch):
+    keep_freed_memory()  # as the system has it
+    calls = []
+
+    class Library:
+        def __init__(self, name):
+            pass
+
+        def mallopt(self, option, value):
+            calls.append((option, value))
+
+    monkeypatch.setattr(fast_test.ctypes, 'CDLL', Library)
+    keep_freed_memory()
+    assert calls == [(-4, 0), (-1, 2**31 - 1)]
+    del Library.mallopt
+    keep_freed_memory()

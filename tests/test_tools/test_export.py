@@ -1,0 +1,145 @@
+"""tools/deploy/export.py, and what takes its files, from the command line."""
+
+import json
+import re
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+from mmpose.models import build_pose_estimator
+
+pytest.importorskip('onnxscript')
+pytest.importorskip('onnxruntime')
+pytest.importorskip('openvino')
+pytest.importorskip('nncf')
+
+
+@pytest.fixture(scope='module')
+def pose_model(tiny_config, tmp_path_factory):
+    """Config and random weights of a pose model."""
+    checkpoint = tmp_path_factory.mktemp('pose') / 'random.pth'
+    torch.manual_seed(0)
+    with DefaultScope.overwrite_default_scope('mmpose'):
+        model = build_pose_estimator(Config.fromfile(tiny_config).model)
+    torch.save(dict(state_dict=model.state_dict(), meta={}), checkpoint)
+    return str(tiny_config), str(checkpoint)
+
+
+@pytest.fixture
+def export(run_script, pose_model):
+    def run(*options):
+        return run_script('tools/deploy/export.py', *pose_model, *options)
+
+    return run
+
+
+@pytest.fixture
+def onnx_file(export, tmp_path):
+    path = tmp_path / 'model.onnx'
+    status, _, err = export('--format', 'onnx', '--out', path)
+    assert status == 0, err
+    return path
+
+
+def test_onnx_of_drawn_persons(export, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    status, out, _ = export('--format', 'onnx')
+    assert status == 0
+    assert re.search(r'differs from PyTorch by \S+, keypoints by \S+ px', out)
+    assert [p.name for p in tmp_path.iterdir()] == ['tiny.onnx']
+    assert 'tiny.onnx: ' in out
+    status, _, err = export('--format', 'onnx')
+    assert status == 2
+    assert "'tiny.onnx' exists already" in err
+    assert export('--format', 'onnx', '--overwrite')[0] == 0
+
+
+def test_demo_and_test_take_the_file(
+    onnx_file, pose_model, toy_persons, run_script, tmp_path
+):
+    image = next((toy_persons / 'val').iterdir())
+    found = []
+    for name, model in (('a', [onnx_file]), ('b', pose_model)):
+        status, _, err = run_script(
+            *('demo/image_demo.py', image, *model, '--device', 'cpu'),
+            *('--out-dir', tmp_path / name, '--score-thr', '0'),
+        )
+        assert status == 0, err
+        (file,) = (tmp_path / name / 'predictions').iterdir()
+        poses = json.loads(file.read_text())['instance_info']
+        found.append(torch.tensor([p['keypoints'] for p in poses]))
+    torch.testing.assert_close(*found, atol=0.1, rtol=0)
+
+    metrics = []
+    for name, weights in (('a', onnx_file), ('b', pose_model[1])):
+        out = tmp_path / f'{name}.json'
+        status, _, err = run_script(
+            *('tools/test.py', pose_model[0], weights, '--out', out),
+            *('--work-dir', tmp_path / 'work'),
+        )
+        assert status == 0, err
+        metrics.append(json.loads(out.read_text()))
+    assert metrics[0] == pytest.approx(metrics[1], abs=1e-3)
+
+
+def test_demo_wants_the_right_arguments(onnx_file, run_script, tmp_path):
+    for model, message in (
+        (['a.py'], 'a.py needs a pose_checkpoint, got none'),
+        ([onnx_file, 'a.pth'], 'has its weights in it: leave out a.pth'),
+        ([tmp_path / 'no.onnx'], "no.onnx' does not exist"),
+    ):
+        image = tmp_path / 'a.jpg'
+        image.touch()
+        status, _, err = run_script(
+            *('demo/image_demo.py', image, *model),
+            *('--out-dir', tmp_path / 'out', '--device', 'cpu'),
+        )
+        assert status == 2
+        assert message in err
+
+
+def test_int8_tells_the_loss(export, toy_persons, tmp_path):
+    path = tmp_path / 'small.xml'
+    annotations = toy_persons / 'annotations/person_keypoints_train.json'
+    status, out, err = export(
+        *('--format', 'openvino', '--int8', toy_persons / 'train'),
+        *('--ann-file', annotations, '--max-samples', 8, '--out', path),
+    )
+    assert status == 0, err
+    assert re.search(r'loss in coco/AP: -?0\.\d{4}', out)
+    assert {p.name for p in tmp_path.iterdir()} == {'small.xml', 'small.bin'}
+
+
+@pytest.mark.parametrize(
+    'options, message',
+    [
+        (['--format', 'onnx', '--out', 'a.xml'], r'must end in \.onnx'),
+        (['--format', 'onnx', '--int8', '.'], 'needs --format openvino'),
+        (['--format', 'openvino', '--int8', 'no'], "no images at 'no'"),
+        (['--format', 'onnx', '--images', 'no'], "no images at 'no'"),
+        (['--format', 'onnx', '--ann-file', 'a'], 'needs --images or --int8'),
+    ],
+)
+def test_wrong_arguments(export, options, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    status, _, err = export(*options)
+    assert status == 2
+    assert re.search(message, err)
+    assert not list(tmp_path.iterdir())
+
+
+def test_models_that_cannot_be_exported(
+    pose_model, run_script, tmp_path, monkeypatch
+):
+    import mmpose_ext.deploy.export as module
+
+    monkeypatch.setattr(module, 'TOLERANCE', -1)
+    path = tmp_path / 'a.onnx'
+    status, _, err = run_script(
+        *('tools/deploy/export.py', *pose_model),
+        *('--format', 'onnx', '--out', path),
+    )
+    assert status == 2
+    assert 'nothing is written' in err
+    assert not list(tmp_path.iterdir())
