@@ -1,5 +1,5 @@
 from .complexity import Complexity, count_complexity
-from .latency import compare, describe_machine
+from .latency import compare, describe_machine, measure
 from .networks import Call, check_network, load_call, load_network
 
 __all__ = [
@@ -11,4 +11,5 @@ __all__ = [
     'describe_machine',
     'load_call',
     'load_network',
+    'measure',
 ]

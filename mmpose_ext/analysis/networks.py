@@ -1,6 +1,5 @@
 """Networks and modules to be counted or timed, from what a user names."""
 
-import ast
 import copy
 from dataclasses import dataclass, field
 from typing import Any, Callable, Iterator, Optional, Sequence, Tuple
@@ -14,6 +13,7 @@ from torch import nn
 from ..engine.checks import check_type_names, explain_unknown_types
 from ..engine.config import load_config
 from ..errors import InputError, did_you_mean
+from .literals import parse_dict
 
 # The transforms that make all images of one size, (w, h) in the config.
 _RESIZING = (
@@ -35,16 +35,38 @@ class Call:
             other function.
         args (tuple): Positional arguments.
         kwargs (dict): Keyword arguments.
+        images (int): How many images it works on, for the frames per second.
+            Defaults to 0, it does not work on images.
+        grad (bool): Whether it needs gradients. Defaults to ``False``.
     """
 
     name: str
     module: Callable[..., Any]
     args: tuple = ()
     kwargs: dict = field(default_factory=dict)
+    images: int = 0
+    grad: bool = False
 
     def __call__(self) -> Any:
         # HRNet's modules put their results into the list that they get.
         return self.module(*_copy_lists(self.args), **self.kwargs)
+
+    def check(self, what: str) -> None:
+        """Call it, and explain where that fails; any config may be named.
+
+        Args:
+            what (str): What it does, for the message: ``run``.
+
+        Raises:
+            InputError: It fails.
+        """
+        try:
+            with torch.inference_mode(not self.grad):
+                self()
+        except Exception as e:
+            raise InputError(
+                f'{self.name}: cannot {what}: {type(e).__name__}: {e}'
+            ) from e
 
 
 def check_network(
@@ -138,7 +160,8 @@ def load_network(
     images = torch.rand(batch, 3, *shape, device=device, dtype=dtype)
     samples = _detection_samples(shape, batch) if scope == 'mmdet' else None
     kwargs = dict(data_samples=samples, mode='tensor')
-    return Call(name, model.to(device, dtype).eval(), (images,), kwargs)
+    model = model.to(device, dtype).eval()
+    return Call(name, model, (images,), kwargs, images=batch)
 
 
 def load_call(
@@ -242,19 +265,7 @@ def _part_of(network: Call, path: str) -> Call:
 
 def _build_module(spec: str) -> nn.Module:
     """Build ``dict(type=...)`` without running it as a program."""
-    try:
-        node = ast.parse(spec, mode='eval').body
-        if isinstance(node, ast.Call) and not node.args:
-            cfg = {k.arg: ast.literal_eval(k.value) for k in node.keywords}
-        else:
-            cfg = ast.literal_eval(node)
-        cfg = Config(dict(module=cfg, default_scope='mmpose'))
-    except (SyntaxError, ValueError, TypeError) as e:
-        raise InputError(
-            f"{spec}: expected dict(type='...', ...) of plain values"
-        ) from e
-    if 'type' not in cfg.module:
-        raise InputError(f"{spec}: expected a 'type'")
+    cfg = Config(dict(module=parse_dict(spec), default_scope='mmpose'))
     with (
         DefaultScope.overwrite_default_scope('mmpose'),
         explain_unknown_types(cfg),

@@ -1,4 +1,4 @@
-"""Steps of pose estimation to be timed: encode, decode, predict."""
+"""Steps of pose estimation to be timed, from what a user names."""
 
 from typing import Any, Optional, Tuple
 
@@ -24,9 +24,14 @@ from ..synthetic.skeleton import (
     sample_body,
     view_matrix,
 )
+from .literals import parse_dict
 from .networks import Call, load_network
 
-STEPS = ('encode', 'decode', 'predict')
+STEPS = (
+    *('encode', 'decode', 'predict', 'train', 'transform', 'batch'),
+    *('eager', 'channels-last', 'compiled'),
+    *('onnxruntime', 'openvino', 'openvino-int8'),
+)
 
 
 def load_step(
@@ -44,33 +49,62 @@ def load_step(
     Args:
         spec (str): One of
 
-            - ``encode:CONFIG``: the config's codec makes the targets of one
-              image, see :func:`load_encode`;
+            - ``encode:CONFIG`` or ``encode:dict(type=...)``: the config's
+              codec, or this one, makes the targets of one image, see
+              :func:`load_encode`;
             - ``decode:CONFIG``: the head makes poses of its own outputs, see
               :func:`load_decode`;
             - ``predict:CONFIG``: images become poses, see
-              :func:`load_predict`.
+              :func:`load_predict`;
+            - ``train:CONFIG``: one step of training, see
+              :func:`~mmpose_ext.analysis.train_steps.load_train`;
+            - ``transform:dict(type=...)``: a transform of a pipeline, see
+              :func:`~mmpose_ext.analysis.data_steps.load_transform`;
+            - ``batch:CONFIG``: one batch of the training data, see
+              :func:`~mmpose_ext.analysis.data_steps.load_batches`;
+            - ``RUNTIME:CONFIG``: the network in one of ``eager``,
+              ``channels-last``, ``compiled``, ``onnxruntime``, ``openvino``
+              and ``openvino-int8``, see
+              :func:`~mmpose_ext.analysis.runtime_steps.load_runtime`.
         shape (tuple[int, int], optional): Height and width of the images in
-            pixels, for the last two. Defaults to the config's.
-        batch (int): Number of images, for the last two. Defaults to 1.
-        device (str): Where the network is, for the last two. Defaults to
-            ``'cpu'``.
-        persons (int): Persons of the image, for the first. Defaults to 3.
+            pixels. Defaults to the config's; of a transform, to 480 and 640.
+        batch (int): Number of images. Defaults to 1.
+        device (str): Where the network is. Defaults to ``'cpu'``.
+        persons (int): Persons of an image. Defaults to 3.
 
     Raises:
         InputError: There is no such step or config, or the config does not
             fit the step.
     """
-    step, _, config = spec.partition(':')
+    step, _, rest = spec.partition(':')
     if step not in STEPS:
         raise InputError(
             f'{spec}: expected a step of {", ".join(STEPS)}, got {step}'
         )
-    cfg = load_config(config)
+    if step == 'transform':
+        from .data_steps import load_transform
+
+        return load_transform(rest, spec, persons, shape)
+    if step == 'encode' and rest.startswith(('dict(', '{')):
+        cfg = Config(dict(codec=parse_dict(rest)))
+    else:
+        cfg = load_config(rest)
     if step == 'encode':
         return load_encode(cfg, spec, persons)
-    load = load_decode if step == 'decode' else load_predict
-    return load(cfg, spec, shape, batch, device)
+    if step == 'batch':
+        from .data_steps import load_batches
+
+        return load_batches(cfg, spec, batch)
+    if step == 'train':
+        from .train_steps import load_train
+
+        return load_train(cfg, spec, shape, batch, device, persons)
+    if step in ('decode', 'predict'):
+        load = load_decode if step == 'decode' else load_predict
+        return load(cfg, spec, shape, batch, device)
+    from .runtime_steps import load_runtime
+
+    return load_runtime(step, cfg, spec, shape, batch, device)
 
 
 def load_encode(cfg: Config, name: str = '', persons: int = 3) -> Call:
@@ -107,7 +141,7 @@ def load_encode(cfg: Config, name: str = '', persons: int = 3) -> Call:
         )
     kwargs = {key: known[key] for key in sorted(wanted)}
     call = Call(name, codec.encode, kwargs=kwargs)
-    _try(call, f'{type(codec).__name__} encode {persons} persons')
+    call.check(f'let {type(codec).__name__} encode {persons} persons')
     return call
 
 
@@ -151,7 +185,7 @@ def load_decode(
     head.forward = forward
     test_cfg = dict(model.test_cfg, flip_test=False)
     call = Call(name, head.predict, (feats, samples), dict(test_cfg=test_cfg))
-    _try(call, f'{type(head).__name__} decode its outputs')
+    call.check(f'let {type(head).__name__} decode its outputs')
     if not done:
         raise InputError(
             f'{name}: the predict of {type(head).__name__} does not use its '
@@ -186,8 +220,8 @@ def load_predict(
     """
     name = name or str(cfg.filename)
     model, images, samples = _load_estimator(cfg, name, shape, batch, device)
-    call = Call(name, model.predict, (images, samples))
-    _try(call, f'{type(model).__name__} predict a batch of {batch}')
+    call = Call(name, model.predict, (images, samples), images=batch)
+    call.check(f'let {type(model).__name__} predict a batch of {batch}')
     return call
 
 
@@ -306,14 +340,3 @@ def _alias(outputs: Any) -> Any:
     if isinstance(outputs, (tuple, list)):
         return type(outputs)(map(_alias, outputs))
     return outputs.detach()
-
-
-def _try(call: Call, what: str) -> None:
-    """Fail before anything is timed; any config may be named."""
-    try:
-        with torch.inference_mode():
-            call()
-    except Exception as e:
-        raise InputError(
-            f'{call.name}: cannot let {what}: {type(e).__name__}: {e}'
-        ) from e

@@ -1,10 +1,12 @@
 import math
+from importlib.metadata import version
 
 import pytest
 import torch
 from torch import nn
 
-from mmpose_ext.analysis import compare, describe_machine, latency
+from mmpose_ext.analysis import Call, compare, describe_machine, latency
+from mmpose_ext.analysis.latency import measure, ratio_of, spread
 
 
 @pytest.fixture
@@ -64,6 +66,29 @@ def test_calls_take_turns(clock):
     assert ''.join(order) == 'aabb' + 'ab' * 3
 
 
+def test_several_calls_take_turns(clock):
+    calls = [clock.call(9, 3, 5), clock.call(2), clock.call(1)]
+    sides = measure(calls, rounds=2, warmup=1)
+    assert [side['seconds'] for side in sides] == [[3, 5], [2, 2], [1, 1]]
+    assert [side['median'] for side in sides] == [4, 2, 1]
+    ratios = ratio_of(sides[0], sides[1])
+    assert ratios['ratio'] == 2
+    assert ratios['round_ratios'] == spread([1.5, 2.5])
+
+
+def test_only_calls_that_need_gradients_have_them():
+    seen = []
+
+    def look():
+        seen.append(
+            (torch.is_grad_enabled(), torch.is_inference_mode_enabled())
+        )
+
+    calls = [look, Call('a', look), Call('b', look, grad=True)]
+    measure(calls, rounds=1, warmup=1, min_seconds=1e-9)
+    assert seen == 2 * [(False, True), (False, True), (True, False)]
+
+
 def test_module_against_itself():
     module, maps = nn.Conv2d(2, 2, 3), torch.rand(1, 2, 8, 8)
 
@@ -94,6 +119,14 @@ def test_machine():
     assert machine['cpu'] and 'gpu' not in machine
     assert machine['torch'] == torch.__version__
     assert machine['threads'] == torch.get_num_threads()
+    assert machine['cores'] >= 1 and machine['memory_gib'] > 0.1
+    assert machine['mmpose'] == version('mmpose')
+
+
+def test_packages_that_are_not_installed(monkeypatch):
+    monkeypatch.setattr(latency, 'PACKAGES', ('mmpose', 'no-such-package'))
+    machine = describe_machine()
+    assert 'mmpose' in machine and 'no-such-package' not in machine
 
 
 def test_cpu_without_proc(monkeypatch, tmp_path):

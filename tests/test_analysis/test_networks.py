@@ -138,7 +138,7 @@ def test_module_of_one_map():
         ("dict(type='GPRNeck')", [(1, 1, 1)], "argument: 'in_channels'"),
         ("dict(type='GPRNek')", [(1, 1, 1)], "did you mean 'GPRNeck'"),
         ('dict(type=open("x"))', [(1, 1, 1)], 'of plain values'),
-        ('dict(channels=3)', [(1, 1, 1)], "expected a 'type'"),
+        ('dict(channels=3)', [(1, 1, 1)], "expected a dict with a 'type'"),
         ('dict(', [(1, 1, 1)], 'of plain values'),
     ],
 )
