@@ -27,7 +27,8 @@ faster, or smaller, than that row. FPS are images per call over its median.
 Memory is that of a fresh process for each row: the peak while it is called,
 and by how much that is over its size before, with all imported and loaded.
 
-Weights and images are random. `train` is a whole step of training, from
+Weights and images are random, but for whole tests, which run the tools of
+both packages on the toy persons. `train` is a whole step of training, from
 normalisation to optimizer; `predict` goes from images to poses; `eager` and
 the other runtimes run the network alone, with the same threads. The 8-bit
 networks are quantised with random images: their time is shown, not their

@@ -23,6 +23,12 @@ _CPM6 = _CPM.format(6, 'lip-256x256')
 _CPM6_MPII = _CPM.format(6, 'mpii-256x256')
 _TOY = 'configs/ram_gpr/ram-gpr_hrnet-w16_1xb8-15e_toy-persons-128x96.py'
 _LOGOCAP = 'configs/logocap/logocap_hrnet-w32_4xb12-140e_coco-512x512.py'
+# The toy config without what RAM and GPR change.
+_PLAIN_HRNET = (
+    'model.backbone.type=HRNet',
+    'model.neck=None',
+    'model.backbone.extra.stage4.multiscale_output=False',
+)
 
 _MAPS = 'input_size=(256, 256), heatmap_size=(32, 32)'
 
@@ -40,12 +46,15 @@ class Benchmark:
     Args:
         section (str): Of the page.
         title (str): Of the result, the only one of its section.
-        arguments (tuple[str, ...]): Of ``tools/analysis/benchmark.py``.
+        arguments (tuple[str, ...]): Of the tool.
+        tool (str): The tool's file in ``tools/analysis``. Defaults to
+            ``'benchmark.py'``.
     """
 
     section: str
     title: str
     arguments: Tuple[str, ...]
+    tool: str = 'benchmark.py'
 
 
 def _runtimes(
@@ -86,10 +95,41 @@ def _codec(title: str, *arguments: str) -> Benchmark:
     )
 
 
-def _transform(title: str, *transforms: str) -> Benchmark:
+def _transform(
+    title: str, *transforms: str, shape: Sequence[int] = (480, 640)
+) -> Benchmark:
     specs = [f'transform:{transform}' for transform in transforms]
+    options = (*_THREADS, '--rounds', '40', '--shape', *map(str, shape))
+    return Benchmark('Transforms', title, (*specs, *options))
+
+
+def _test(title: str, *arguments: str) -> Benchmark:
     return Benchmark(
-        'Transforms', title, (*specs, *_THREADS, '--rounds', '40')
+        'Whole test of the toy persons, with flip',
+        title,
+        (*arguments, *_THREADS, '--rounds', '5'),
+        tool='test_speed.py',
+    )
+
+
+def _occlusion(title: str, ours: str, theirs: str) -> List[Benchmark]:
+    """One of ours on a photo and on a network input, and CoarseDropout."""
+    return [
+        _transform(
+            f"{title}, and Albumentations' CoarseDropout, {h}x{w}",
+            *(ours, theirs),
+            shape=(h, w),
+        )
+        for h, w in ((480, 640), (256, 192))
+    ]
+
+
+def _dropout(number: tuple, size: tuple, fill: str) -> str:
+    """CoarseDropout with so many holes of such sizes."""
+    return _albumentation(
+        f"dict(type='CoarseDropout', num_holes_range={number}, "
+        f'hole_height_range={size}, hole_width_range={size}, '
+        f'fill={fill}, p=1)'
     )
 
 
@@ -153,39 +193,43 @@ SUITE = [
             *(*_THREADS, '--rounds', '5', '--warmup', '1'),
         ),
     ),
-    _transform(
-        "Cutout and Albumentations' CoarseDropout",
+    *_occlusion(
+        'Cutout',
         "dict(type='Cutout', size=(0.25, 0.5))",
-        _albumentation(
-            "dict(type='CoarseDropout', num_holes_range=(1, 1), "
-            'hole_height_range=(0.25, 0.5), hole_width_range=(0.25, 0.5), '
-            'p=1)'
-        ),
+        _dropout((1, 1), (0.25, 0.5), '(104, 116, 124)'),
     ),
-    _transform(
-        "BodyMasking and Albumentations' CoarseDropout",
+    *_occlusion(
+        'Cutout with noise',
+        "dict(type='Cutout', size=(0.25, 0.5), fill='noise')",
+        _dropout((1, 1), (0.25, 0.5), "'random'"),
+    ),
+    *_occlusion(
+        'BodyMasking',
         "dict(type='BodyMasking', prob=1)",
-        _albumentation(
-            "dict(type='CoarseDropout', num_holes_range=(1, 1), "
-            'hole_height_range=(0.2, 0.4), hole_width_range=(0.2, 0.4), p=1)'
-        ),
+        _dropout((1, 1), (0.25, 0.5), '128'),
     ),
-    _transform(
-        "KeypointMasking and Albumentations' CoarseDropout, 3 persons",
+    *_occlusion(
+        'BodyMasking with noise, hidden keypoints marked',
+        "dict(type='BodyMasking', prob=1, fill='noise', mark_occluded=True)",
+        _dropout((1, 1), (0.25, 0.5), "'random'"),
+    ),
+    *_occlusion(
+        'KeypointMasking of 3 persons',
         "dict(type='KeypointMasking', prob=1)",
-        _albumentation(
-            "dict(type='CoarseDropout', num_holes_range=(3, 12), "
-            'hole_height_range=(0.05, 0.15), hole_width_range=(0.05, 0.15), '
-            'p=1)'
-        ),
+        _dropout((3, 12), (0.05, 0.15), '128'),
+    ),
+    *_occlusion(
+        'KeypointMasking of 3 persons with background',
+        "dict(type='KeypointMasking', prob=1, fill='background')",
+        _dropout((3, 12), (0.05, 0.15), '128'),
     ),
     _transform(
-        "ChannelPermutation and Albumentations' ChannelShuffle",
+        "ChannelPermutation and Albumentations' ChannelShuffle, 480x640",
         "dict(type='ChannelPermutation', prob=1)",
         _albumentation("dict(type='ChannelShuffle', p=1)"),
     ),
     _transform(
-        "PaddedTopdownAffine and MMPose's TopdownAffine",
+        "PaddedTopdownAffine and MMPose's TopdownAffine, 480x640",
         "dict(type='PaddedTopdownAffine', input_size=(256, 256))",
         "dict(type='TopdownAffine', input_size=(256, 256))",
     ),
@@ -204,6 +248,14 @@ SUITE = [
         "BottomupGridMask and MMPose's BottomupGetHeatmapMask",
         "dict(type='BottomupGridMask')",
         "dict(type='BottomupGetHeatmapMask')",
+    ),
+    _test(
+        "MMPose's HRNet W16, by tools/test.py of this package and of MMPose",
+        *(_TOY, '--cfg-options', *_PLAIN_HRNET),
+    ),
+    _test(
+        "RAM + GPR W16 by this package, MMPose's HRNet W16 by MMPose",
+        *(_TOY, '--against-options', *_PLAIN_HRNET),
     ),
     Benchmark(
         'Data loading',
@@ -228,5 +280,5 @@ SUITE = [
 ]
 """All benchmarks of the page, in the order of its sections.
 
-Data loading needs the data of ``tools/make_toy_persons.py``.
+The whole test and data loading need the data of ``tools/make_toy_persons.py``.
 """

@@ -1,9 +1,9 @@
 """Run the benchmarks of the project, and render their page.
 
-Each is a run of tools/analysis/benchmark.py, whose result is appended to the
-log, of which the page is made. Leave the machine alone in the meantime. Data
-loading needs data/toy_persons, which tools/make_toy_persons.py makes. Run it
-from the root of the project.
+Each is a run of tools/analysis/benchmark.py or test_speed.py, whose result is
+appended to the log, of which the page is made. Leave the machine alone in the
+meantime. Whole tests and data loading need data/toy_persons, which
+tools/make_toy_persons.py makes. Run it from the root of the project.
 """
 
 import argparse
@@ -72,7 +72,7 @@ def select(sections: list) -> list:
 def command_of(benchmark, log: str) -> list:
     """The command that runs a benchmark."""
     return [
-        *(sys.executable, str(_HERE / 'benchmark.py'), *benchmark.arguments),
+        *(sys.executable, str(_HERE / benchmark.tool), *benchmark.arguments),
         *('--section', benchmark.section, '--title', benchmark.title),
         *('--log', log),
     ]

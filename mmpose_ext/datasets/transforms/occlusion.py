@@ -2,7 +2,6 @@
 
 import inspect
 import math
-from functools import partial
 from typing import Callable, Dict, Optional, Sequence, Tuple, Union
 
 import cv2
@@ -62,9 +61,10 @@ class _Occlusion(BaseTransform):
         return np.random.rand() < self.prob
 
     @cache_randomness
-    def _sample_noise(self, shape: Tuple[int, ...]) -> np.ndarray:
-        noise = np.random.bytes(math.prod(shape))
-        return np.frombuffer(noise, np.uint8).reshape(shape)
+    def _sample_noise(self, size: int) -> np.ndarray:
+        # Of a generator of its own, several times as fast as np.random is.
+        generator = np.random.SFC64(np.random.randint(2**32))
+        return generator.random_raw(-(-size // 8)).view(np.uint8)[:size]
 
     def transform(self, results: Dict) -> dict:
         """Cover a part of the image.
@@ -78,54 +78,40 @@ class _Occlusion(BaseTransform):
         if not self._is_chosen():
             return results
         img = results['img'].copy()
-        covers = self._cover(img, results)
+        find_hidden = self._cover(img, results)
         results['img'] = img
         if self.mark_occluded:
-            xy, inside = _pixels(results, img.shape[:2])
-            x, y = np.where(inside[..., None], xy, 0).astype(int).T
             visible = results['keypoints_visible'].copy()
-            _visibility(visible)[inside & covers(x, y).T] = 0
+            _visibility(visible)[find_hidden()] = 0
             results['keypoints_visible'] = visible
         return results
 
     def _cover(
         self, img: np.ndarray, results: Dict
-    ) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    ) -> Callable[[], np.ndarray]:
         """Paint on an image.
 
-        The function that is returned tells which pixels are covered, given
-        their x and y.
+        The function that is returned tells which keypoints (N, K) this hides.
         """
         raise NotImplementedError
 
-    def _paint(self, img: np.ndarray, boxes: np.ndarray) -> None:
-        """Fill the boxes (n, 4) of an image."""
-        fillings = self._fill(img, boxes)
-        # Slices of Python's numbers are the faster ones.
-        for (x1, y1, x2, y2), filling in zip(boxes.tolist(), fillings):
-            img[y1:y2, x1:x2] = filling
-
-    def _fill(self, img: np.ndarray, boxes: np.ndarray) -> list:
-        """What the boxes (n, 4) of an image are filled with, each.
-
-        That is as high as the box, or one row for all.
-        """
-        x1, y1, x2, y2 = boxes.T
-        widths, heights = x2 - x1, y2 - y1
-        colour = self._colour(img)
-        if colour is not None:
+    def _paint(
+        self, parts: Sequence[np.ndarray], colour: Optional[np.ndarray]
+    ) -> None:
+        """Fill parts of an image with a colour, or with noise."""
+        if colour is None:
+            # One draw for all parts, because a draw may be cached.
+            noise = self._sample_noise(sum(part.size for part in parts))
+            for part in parts:
+                part[:] = noise[: part.size].reshape(part.shape)
+                noise = noise[part.size :]
+        elif parts:
             # To copy rows is faster than to write pixel by pixel.
-            widths = widths.tolist()
-            row = np.empty((max(widths, default=0), *colour.shape), img.dtype)
+            width = max(part.shape[1] for part in parts)
+            row = np.empty((width, *colour.shape), parts[0].dtype)
             row[:] = colour
-            return [row[:w] for w in widths]
-        # One draw for all boxes, because a draw may be cached.
-        ends, channels = np.cumsum(widths * heights), img.shape[2:]
-        noise = self._sample_noise((ends[-1:].sum(), *channels))
-        return [
-            part.reshape(h, w, *channels)
-            for part, h, w in zip(np.split(noise, ends), heights, widths)
-        ]
+            for part in parts:
+                part[:] = row[: part.shape[1]]
 
     def _colour(self, img: np.ndarray) -> Optional[np.ndarray]:
         """The colour that is filled in, one value per channel, or None."""
@@ -206,15 +192,17 @@ class Cutout(_Occlusion):
     @cache_randomness
     def _sample_holes(self, height: int, width: int) -> np.ndarray:
         """Draw squares as (n, 4) half-open pixel boxes x1, y1, x2, y2."""
-        side = _draw(self.size, min(height, width), self.num_holes)
-        centre = np.random.rand(self.num_holes, 2) * (width, height)
-        start = np.rint(centre - side[:, None] / 2)
-        return _clip(start, start + side[:, None], (height, width))
+        drawn = np.random.rand(self.num_holes, 3)
+        side = _scale(drawn[:, :1], self.size, min(height, width))
+        start = np.rint(drawn[:, 1:] * (width, height) - side / 2)
+        return _clip(start, start + side, (height, width))
 
     def _cover(self, img: np.ndarray, results: Dict) -> np.ndarray:
         holes = self._sample_holes(*img.shape[:2])
-        self._paint(img, holes)
-        return partial(_in_boxes, holes)
+        # Slices of Python's numbers are the faster ones.
+        parts = [img[y1:y2, x1:x2] for x1, y1, x2, y2 in holes.tolist()]
+        self._paint(parts, self._colour(img))
+        return lambda: _in_boxes(holes, _pixels(results))
 
 
 @TRANSFORMS.register_module()
@@ -283,34 +271,42 @@ class BodyMasking(_Occlusion):
     @cache_randomness
     def _sample_vertices(self, height: int, width: int) -> np.ndarray:
         """Draw the vertices (4, 2) as whole x, y, one for each quadrant."""
+        drawn = np.random.rand(5, 2)
         size = np.array([width, height])
-        centre = ((1 + np.random.rand(2)) / 3 * size).astype(int)
+        centre = ((1 + drawn[0]) / 3 * size).astype(int)
         limit = np.maximum(1, self.max_size * size).astype(int)
-        distance = np.random.randint(1, limit + 1, size=(4, 2))
+        distance = 1 + (drawn[1:] * limit).astype(int)
         return centre + _QUADRANTS * distance
 
     def _cover(self, img: np.ndarray, results: Dict) -> np.ndarray:
         vertices = self._sample_vertices(*img.shape[:2])
         hull = cv2.convexHull(vertices.astype(np.int32))
+        # All is done within the hull's box, of which slices clip the end.
+        left, top, width, height = cv2.boundingRect(hull)
+        x1, y1 = corner = max(left, 0), max(top, 0)
+        part = img[y1 : top + height, x1 : left + width]
+        hull -= np.array(corner, np.int32)
+        height, width = part.shape[:2]
+
+        def draw_mask() -> np.ndarray:
+            # The last row and column, and so those before the first, are 0.
+            mask = np.zeros((height + 1, width + 1), np.uint8)
+            cv2.fillConvexPoly(mask[:-1, :-1], hull, 1)
+            return mask
+
+        def find_hidden() -> np.ndarray:
+            xy = np.fmax(_pixels(results) - corner, -1)
+            x, y = np.minimum(xy, (width, height)).astype(int).T
+            return draw_mask()[y, x].T > 0
+
         colour = self._colour(img)
         if colour is not None and colour.size <= _MAX_DRAWN_CHANNELS:
-            cv2.fillConvexPoly(img, hull, colour.tolist())
-            return lambda x, y: self._mask(hull, img)[y, x] > 0
-
-        covered = self._mask(hull, img)
-        x, y, w, h = cv2.boundingRect(hull)
-        box = _clip([[x, y]], [[x + w, y + h]], covered.shape)
-        ((x1, y1, x2, y2),), (filling,) = box, self._fill(img, box)
-        part = img[y1:y2, x1:x2]
-        source = np.empty(part.shape, part.dtype)
-        source[:] = filling
-        cv2.copyTo(source, covered[y1:y2, x1:x2], part)
-        return lambda x, y: covered[y, x] > 0
-
-    @staticmethod
-    def _mask(hull: np.ndarray, img: np.ndarray) -> np.ndarray:
-        """What is drawn on an image, (H, W)."""
-        return cv2.fillConvexPoly(np.zeros(img.shape[:2], np.uint8), hull, 1)
+            cv2.fillConvexPoly(part, hull, colour.tolist())
+        else:
+            filled = np.empty_like(part)
+            self._paint([filled], colour)
+            cv2.copyTo(filled, draw_mask()[:-1, :-1], part)
+        return find_hidden
 
 
 @TRANSFORMS.register_module()
@@ -390,72 +386,70 @@ class KeypointMasking(_Occlusion):
 
     @cache_randomness
     def _sample_patches(
-        self, possible: np.ndarray, shape: Tuple[int, int]
-    ) -> Tuple[np.ndarray, int]:
+        self, possible: np.ndarray, shorter: int
+    ) -> Tuple[np.ndarray, int, np.ndarray]:
         """Draw which of the possible keypoints (N, K) are covered, how large.
 
-        The side of the patches is within the image.
+        The side of the patches is within that of the image. The last one
+        (n,) tells where in [0, 1) of what is free the background is from.
         """
-        shorter = min(shape)
-        side = min(int(_draw(self.size, shorter, 1)[0]), shorter)
-        number = _draw(self.num_keypoints, possible.sum(1), len(possible))
-        order = np.where(possible, np.random.rand(*possible.shape), np.inf)
-        rank = order.argsort(1).argsort(1)
-        return possible & (rank < number[:, None]), side
-
-    @cache_randomness
-    def _sample_places(
-        self, free: np.ndarray, number: int
-    ) -> Tuple[np.ndarray, np.ndarray]:
-        """Draw x and y (number,) out of a map (H, W) of those allowed."""
-        # As bytes, because numpy is slow to sum up booleans.
-        in_row = free.view(np.uint8).sum(axis=1, dtype=np.uint16)
-        ends = np.cumsum(in_row, dtype=int)
-        index = np.random.randint(ends[-1], size=number)
-        # Row by row, so that only the rows of those drawn are looked through.
-        y = np.searchsorted(ends, index, side='right')
-        order = np.cumsum(free[y], axis=1)
-        left = order[:, -1] - (ends[y] - index)
-        return (order > left[:, None]).argmax(axis=1), y
+        side = min(int(_scale(np.random.rand(), self.size, shorter)), shorter)
+        total = possible.sum(axis=1, keepdims=True)
+        number = _scale(
+            np.random.rand(len(possible), 1), self.num_keypoints, total
+        )
+        order, where = np.random.rand(2, *possible.shape)
+        rank = np.where(possible, order, np.inf).argsort(1).argsort(1)
+        chosen = possible & (rank < number)
+        return chosen, side, where[chosen]
 
     def _cover(self, img: np.ndarray, results: Dict) -> np.ndarray:
-        shape = img.shape[:2]
-        xy, inside = _pixels(results, shape)
+        size = np.array(img.shape[1::-1])
+        xy = _pixels(results)
         labelled = _visibility(results['keypoints_visible']) > 0
-        chosen, side = self._sample_patches(inside & labelled, shape)
-        start = xy[chosen] - side // 2
-        patches = _clip(start, start + side, shape)
-
-        if not isinstance(self.fill, str) or self.fill != 'background':
-            self._paint(img, patches)
-            return partial(_in_boxes, patches)
-
-        free = self._free_places(_keypoints(results), labelled, side, shape)
-        if not free.any():
-            return partial(_in_boxes, patches[:0])
-        places = zip(*self._sample_places(free, len(patches)))
-        for (x1, y1, x2, y2), (x, y) in zip(patches.tolist(), places):
-            source = results['img'][y : y + y2 - y1, x : x + x2 - x1]
-            img[y1:y2, x1:x2] = source
-        return partial(_in_boxes, patches)
+        inside = (xy >= 0) & (xy < size)
+        inside = inside[..., 0] & inside[..., 1]
+        chosen, side, where = self._sample_patches(
+            inside & labelled, min(img.shape[:2])
+        )
+        start = xy - side // 2
+        boxes = start[chosen].astype(int)
+        # Slices clip the end, and are faster of Python's numbers.
+        parts = [
+            img[max(y, 0) : y + side, max(x, 0) : x + side]
+            for x, y in boxes.tolist()
+        ]
+        if self.fill != 'background':
+            self._paint(parts, self._colour(img))
+        else:
+            room = size - (side - 1)
+            places = self._find_background(where, start, labelled, side, room)
+            if places is None:
+                return lambda: np.zeros_like(inside)
+            for part, x, y in zip(parts, *places):
+                height, width = part.shape[:2]
+                part[:] = results['img'][y : y + height, x : x + width]
+        boxes = np.concatenate([boxes, boxes + side], axis=1)
+        return lambda: inside & _in_boxes(boxes, xy)
 
     @staticmethod
-    def _free_places(
-        keypoints: np.ndarray,
+    def _find_background(
+        where: np.ndarray,
+        start: np.ndarray,
         labelled: np.ndarray,
         side: int,
-        shape: Tuple[int, int],
-    ) -> np.ndarray:
-        """At which places (H, W) of its corner a patch meets no person."""
-        start = np.rint(keypoints) - side // 2
-        own = labelled[..., None]
-        first = start.min(axis=1, where=own, initial=np.inf)
-        last = start.max(axis=1, where=own, initial=-np.inf)
-        free = _clear_of(first, last + side, side, shape)
-        if not free.any():
-            start = start[labelled]
-            free = _clear_of(start, start + side, side, shape)
-        return free
+        room: np.ndarray,
+    ) -> Optional[Tuple[list, list]]:
+        """The corners x, y of patches that meet no person, if any.
+
+        Patches on the keypoints would start at ``start`` (N, K, 2).
+        """
+        start_end = np.concatenate([start - (side - 1), -start - side], -1)
+        own = np.where(labelled[..., None], start_end, np.inf)
+        places = _place_outside(where, own.min(axis=1), room)
+        if places is None:
+            places = _place_outside(where, own[labelled], room)
+        return places
 
 
 def _as_range(name: str, value, unit: str) -> Tuple[Number, Number]:
@@ -471,17 +465,19 @@ def _as_range(name: str, value, unit: str) -> Tuple[Number, Number]:
     return low, high
 
 
-def _draw(
+def _scale(
+    drawn: np.ndarray,
     limits: Tuple[Number, Number],
     whole: Union[int, np.ndarray],
-    number: int,
 ) -> np.ndarray:
-    """Draw integers of at least 1, where a fraction is one of ``whole``."""
+    """Make draws in [0, 1) whole numbers within limits, of at least 1.
+
+    A fraction is one of ``whole``.
+    """
     low, high = limits
     if isinstance(low, int):
-        return np.random.randint(low, high + 1, size=number)
-    fraction = np.random.uniform(low, high, size=number)
-    return np.maximum(1, np.rint(fraction * whole))
+        return low + np.floor(drawn * (high + 1 - low))
+    return np.maximum(1, np.rint((low + drawn * (high - low)) * whole))
 
 
 def _clip(
@@ -495,11 +491,11 @@ def _clip(
     return np.minimum(np.maximum(boxes, 0), shape[::-1] * 2).astype(int)
 
 
-def _in_boxes(boxes: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Which pixels are in any of the boxes (n, 4)."""
-    x, y = x[..., None], y[..., None]
-    x1, y1, x2, y2 = boxes.T
-    return ((x >= x1) & (x < x2) & (y >= y1) & (y < y2)).any(-1)
+def _in_boxes(boxes: np.ndarray, xy: np.ndarray) -> np.ndarray:
+    """Which pixels (..., 2) are in any of the boxes (n, 4)."""
+    xy = xy[..., None, :]
+    inside = (xy >= boxes[:, :2]) & (xy < boxes[:, 2:])
+    return (inside[..., 0] & inside[..., 1]).any(-1)
 
 
 def _mean(img: np.ndarray) -> np.ndarray:
@@ -511,19 +507,33 @@ def _mean(img: np.ndarray) -> np.ndarray:
     return columns.reshape(img.shape[1:]).mean(0) / len(img)
 
 
-def _clear_of(
-    start: np.ndarray, end: np.ndarray, side: int, shape: Tuple[int, int]
-) -> np.ndarray:
-    """At which places of its corner a square in an image meets no box.
+def _place_outside(
+    where: np.ndarray, boxes: np.ndarray, size: np.ndarray
+) -> Optional[Tuple[list, list]]:
+    """x and y of pixels of an image (w, h) that are in no box, if any.
 
-    The boxes go from x, y (n, 2) to others.
+    They are at fractions ``where`` (n,) of all such pixels. Boxes (m, 4) have
+    x1, y1, -x2, -y2.
     """
-    height, width = (length - side + 1 for length in shape)
-    free = np.ones((height, width), bool)
-    boxes = _clip(start - (side - 1), end, (height, width))
-    for x1, y1, x2, y2 in boxes.tolist():
-        free[y1:y2, x1:x2] = False
-    return free
+    first = np.minimum(np.maximum(boxes[:, :2], 0), size)
+    last = np.minimum(np.maximum(-boxes[:, 2:], 0), size)
+    # The edges of all boxes cut the image into cells, in a box or not.
+    edges = np.concatenate([first, last, np.zeros((1, 2)), size[None]])
+    edges.sort(axis=0)
+    start, sides = edges[:-1], edges[1:] - edges[:-1]
+    inside = (start[:, None] >= first) & (start[:, None] < last)
+    free = ~(inside[..., 1] @ inside[..., 0].T)
+    ends = (free * sides[:, 1:] * sides[:, 0]).cumsum()
+    if not ends[-1]:
+        return None
+    index = np.floor(where * ends[-1])
+    cell = ends.searchsorted(index, side='right')
+    row, column = np.divmod(cell, len(start))
+    # Counted from the last pixel of the cell.
+    up, x = np.divmod(index - ends[cell], sides[column, 0])
+    x += start[column, 0]
+    up += edges[row + 1, 1]
+    return x.astype(int).tolist(), up.astype(int).tolist()
 
 
 def _keypoints(results: Dict) -> np.ndarray:
@@ -534,14 +544,10 @@ def _keypoints(results: Dict) -> np.ndarray:
     return keypoints[..., :2]
 
 
-def _pixels(
-    results: Dict, shape: Tuple[int, int]
-) -> Tuple[np.ndarray, np.ndarray]:
-    """The pixels (N, K, 2) of keypoints, and which are in the image (N, K)."""
+def _pixels(results: Dict) -> np.ndarray:
+    """The pixels (N, K, 2) of keypoints, whole x and y."""
     # A pixel covers half a cell around its centre, so x is in pixel round(x).
-    xy = np.rint(_keypoints(results))
-    inside = (xy >= 0) & (xy < shape[::-1])
-    return xy, inside[..., 0] & inside[..., 1]
+    return np.rint(_keypoints(results))
 
 
 def _visibility(visible: np.ndarray) -> np.ndarray:
