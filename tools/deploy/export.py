@@ -20,7 +20,11 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from mmpose_ext.analysis.speed_accuracy import check_model, load_and_evaluate
+from mmpose_ext.analysis.speed_accuracy import (
+    check_model,
+    find_accuracy,
+    load_and_evaluate,
+)
 from mmpose_ext.deploy.estimators import kind_of
 from mmpose_ext.deploy.export import (
     check_agreement,
@@ -154,8 +158,8 @@ def show(console: Console, what: str, before: dict, after: dict) -> None:
         b = after[name]
         table.add_row(name, f'{a:.4f}', f'{b:.4f}', f'{b - a:+.4f}')
     console.print(table)
-    name = next(iter(before))
-    console.print(f'loss in {name}: {before[name] - after[name]:.4f}')
+    (a, name), (b, _) = find_accuracy(before), find_accuracy(after)
+    console.print(f'loss in {name}: {a - b:.2f}')
 
 
 def main(argv=None) -> None:
