@@ -47,7 +47,8 @@ class PaddedTopdownAffine(TopdownAffine):
             image. Defaults to 128.
 
     Raises:
-        ValueError: If ``border_value`` is out of its range.
+        ValueError: If ``border_value`` is out of its range, or results are
+            not of one person.
     """
 
     def __init__(
@@ -72,21 +73,50 @@ class PaddedTopdownAffine(TopdownAffine):
         Returns:
             dict: The result dict, see the class.
         """
-        # The base class finds the crop; from no images it cuts none.
-        img, results['img'] = results['img'], []
-        results = super().transform(results)
-        get_matrix = get_udp_warp_matrix if self.use_udp else get_warp_matrix
-        matrix = get_matrix(
-            results['input_center'],
-            results['input_scale'],
-            results.get('bbox_rotation', (0.0,))[0],
-            output_size=results['input_size'],
+        # Not by the base class, which keeps the matrix to itself.
+        size = tuple(self.input_size)
+        if len(results['bbox_center']) != 1:
+            raise ValueError(
+                f'expected one person, got {len(results["bbox_center"])}'
+            )
+        (center,) = results['bbox_center']
+        (scale,) = results['bbox_scale'] = self._fix_aspect_ratio(
+            results['bbox_scale'], size[0] / size[1]
         )
+        rotation = results.get('bbox_rotation', (0.0,))[0]
+        get_matrix = get_udp_warp_matrix if self.use_udp else get_warp_matrix
+        matrix = get_matrix(center, scale, rotation, output_size=size)
+
+        img = results['img']
         if isinstance(img, list):
             results['img'] = [self._crop(one, matrix) for one in img]
         else:
             results['img'] = self._crop(img, matrix)
+
+        keypoints = results.get('keypoints')
+        if keypoints is None:
+            moved = np.zeros([])
+            results['keypoints_visible'] = np.ones((1, 1, 1))
+        else:
+            moved = results.get('transformed_keypoints')
+            moved = (keypoints if moved is None else moved).copy()
+            moved[..., :2] = cv2.transform(keypoints[..., :2], matrix)
+        results.update(
+            transformed_keypoints=moved,
+            input_size=size,
+            input_center=center,
+            input_scale=scale,
+        )
         return results
+
+    @staticmethod
+    def _fix_aspect_ratio(
+        bbox_scale: np.ndarray, aspect_ratio: float
+    ) -> np.ndarray:
+        """What the base class's returns, in half the time."""
+        w, h = bbox_scale.T
+        wider = (w, w / aspect_ratio)
+        return np.where(w > h * aspect_ratio, wider, (h * aspect_ratio, h)).T
 
     def _crop(self, img: np.ndarray, matrix: np.ndarray) -> np.ndarray:
         return cv2.warpAffine(

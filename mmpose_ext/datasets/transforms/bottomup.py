@@ -94,15 +94,20 @@ class BottomupShortSideResize(BaseTransform):
             (short * length // side + factor - 1) // factor * factor
             for length in (width, height)
         )
-        centre = np.array([int(width / 2 + 0.5), int(height / 2 + 0.5)])
-        extent = np.array(size) * side / short
-        matrix = get_warp_matrix(centre, extent, 0, size)
+        x, y = int(width / 2 + 0.5), int(height / 2 + 0.5)
+        scale = short / side
+        matrix = np.array(
+            [
+                [scale, 0, size[0] / 2 - scale * x],
+                [0, scale, size[1] / 2 - scale * y],
+            ]
+        )
 
         results['img'] = _warp(results['img'], matrix, size, self.pad_val)
         results['img_shape'] = size[::-1]
         results['input_size'] = size
-        results['input_center'] = centre.astype(float)
-        results['input_scale'] = extent
+        results['input_center'] = np.array([x, y], float)
+        results['input_scale'] = np.array(size) * side / short
         return results
 
     def __repr__(self) -> str:

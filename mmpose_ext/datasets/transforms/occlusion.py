@@ -13,8 +13,10 @@ from mmpose.registry import TRANSFORMS
 Number = Union[int, float]
 Fill = Union[int, Sequence[int], str]
 
-# Of images on which OpenCV draws.
-_MAX_DRAWN_CHANNELS = 4
+# Of images that OpenCV draws on, and takes the mean of.
+_MAX_CHANNELS = 4
+# Random places, for each patch, that are looked at for background.
+_TRIES = 8
 # Signs of (x, y) in the quadrants around a point, in circular order.
 _QUADRANTS = np.array([(1, 1), (-1, 1), (-1, -1), (1, -1)])
 
@@ -61,10 +63,13 @@ class _Occlusion(BaseTransform):
         return np.random.rand() < self.prob
 
     @cache_randomness
-    def _sample_noise(self, size: int) -> np.ndarray:
-        # Of a generator of its own, several times as fast as np.random is.
-        generator = np.random.SFC64(np.random.randint(2**32))
-        return generator.random_raw(-(-size // 8)).view(np.uint8)[:size]
+    def _sample_seed(self) -> int:
+        return np.random.randint(2**31)
+
+    def _make_noise(self, size: int) -> np.ndarray:
+        # Its generator is several times as fast as that of np.random.
+        words = np.random.SFC64(self._sample_seed()).random_raw(-(-size // 8))
+        return words.view(np.uint8)[:size]
 
     def transform(self, results: Dict) -> dict:
         """Cover a part of the image.
@@ -75,7 +80,7 @@ class _Occlusion(BaseTransform):
         Returns:
             dict: The result dict, with a changed copy of the image.
         """
-        if not self._is_chosen():
+        if self.prob < 1 and not self._is_chosen():
             return results
         img = results['img'].copy()
         find_hidden = self._cover(img, results)
@@ -101,7 +106,7 @@ class _Occlusion(BaseTransform):
         """Fill parts of an image with a colour, or with noise."""
         if colour is None:
             # One draw for all parts, because a draw may be cached.
-            noise = self._sample_noise(sum(part.size for part in parts))
+            noise = self._make_noise(sum(part.size for part in parts))
             for part in parts:
                 part[:] = noise[: part.size].reshape(part.shape)
                 noise = noise[part.size :]
@@ -272,9 +277,9 @@ class BodyMasking(_Occlusion):
     def _sample_vertices(self, height: int, width: int) -> np.ndarray:
         """Draw the vertices (4, 2) as whole x, y, one for each quadrant."""
         drawn = np.random.rand(5, 2)
-        size = np.array([width, height])
+        size = (width, height)
         centre = ((1 + drawn[0]) / 3 * size).astype(int)
-        limit = np.maximum(1, self.max_size * size).astype(int)
+        limit = [max(1, int(self.max_size * length)) for length in size]
         distance = 1 + (drawn[1:] * limit).astype(int)
         return centre + _QUADRANTS * distance
 
@@ -285,27 +290,27 @@ class BodyMasking(_Occlusion):
         left, top, width, height = cv2.boundingRect(hull)
         x1, y1 = corner = max(left, 0), max(top, 0)
         part = img[y1 : top + height, x1 : left + width]
-        hull -= np.array(corner, np.int32)
+        hull -= corner
         height, width = part.shape[:2]
 
-        def draw_mask() -> np.ndarray:
+        colour = self._colour(img)
+        drawn = colour is not None and colour.size <= _MAX_CHANNELS
+        if not drawn or self.mark_occluded:
             # The last row and column, and so those before the first, are 0.
             mask = np.zeros((height + 1, width + 1), np.uint8)
             cv2.fillConvexPoly(mask[:-1, :-1], hull, 1)
-            return mask
-
-        def find_hidden() -> np.ndarray:
-            xy = np.fmax(_pixels(results) - corner, -1)
-            x, y = np.minimum(xy, (width, height)).astype(int).T
-            return draw_mask()[y, x].T > 0
-
-        colour = self._colour(img)
-        if colour is not None and colour.size <= _MAX_DRAWN_CHANNELS:
+        if drawn:
             cv2.fillConvexPoly(part, hull, colour.tolist())
         else:
             filled = np.empty_like(part)
             self._paint([filled], colour)
-            cv2.copyTo(filled, draw_mask()[:-1, :-1], part)
+            cv2.copyTo(filled, mask[:-1, :-1], part)
+
+        def find_hidden() -> np.ndarray:
+            xy = np.fmax(_pixels(results) - corner, -1)
+            x, y = np.minimum(xy, (width, height)).astype(int).T
+            return mask[y, x].T > 0
+
         return find_hidden
 
 
@@ -387,69 +392,95 @@ class KeypointMasking(_Occlusion):
     @cache_randomness
     def _sample_patches(
         self, possible: np.ndarray, shorter: int
-    ) -> Tuple[np.ndarray, int, np.ndarray]:
+    ) -> Tuple[np.ndarray, int]:
         """Draw which of the possible keypoints (N, K) are covered, how large.
 
-        The side of the patches is within that of the image. The last one
-        (n,) tells where in [0, 1) of what is free the background is from.
+        The side of the patches is within the shorter one of the image.
         """
         side = min(int(_scale(np.random.rand(), self.size, shorter)), shorter)
+        persons, number = possible.shape
+        drawn = np.random.rand(persons, number + 1)
         total = possible.sum(axis=1, keepdims=True)
-        number = _scale(
-            np.random.rand(len(possible), 1), self.num_keypoints, total
-        )
-        order, where = np.random.rand(2, *possible.shape)
-        rank = np.where(possible, order, np.inf).argsort(1).argsort(1)
-        chosen = possible & (rank < number)
-        return chosen, side, where[chosen]
+        wanted = _scale(drawn[:, :1], self.num_keypoints, total)
+        order = np.where(possible, drawn[:, 1:], np.inf)
+        rank = order.argsort(axis=1).argsort(axis=1)
+        return possible & (rank < wanted), side
 
-    def _cover(self, img: np.ndarray, results: Dict) -> np.ndarray:
+    @cache_randomness
+    def _sample_places(self, number: int) -> np.ndarray:
+        """Draw x and y in [0, 1) of places to try, and what picks others."""
+        return np.random.rand(3, _TRIES * (number + 1))
+
+    def _cover(
+        self, img: np.ndarray, results: Dict
+    ) -> Callable[[], np.ndarray]:
         size = np.array(img.shape[1::-1])
         xy = _pixels(results)
         labelled = _visibility(results['keypoints_visible']) > 0
         inside = (xy >= 0) & (xy < size)
         inside = inside[..., 0] & inside[..., 1]
-        chosen, side, where = self._sample_patches(
+        chosen, side = self._sample_patches(
             inside & labelled, min(img.shape[:2])
         )
         start = xy - side // 2
-        boxes = start[chosen].astype(int)
+        corners = start[chosen].astype(int)
         # Slices clip the end, and are faster of Python's numbers.
         parts = [
             img[max(y, 0) : y + side, max(x, 0) : x + side]
-            for x, y in boxes.tolist()
+            for x, y in corners.tolist()
         ]
-        if self.fill != 'background':
-            self._paint(parts, self._colour(img))
-        else:
-            room = size - (side - 1)
-            places = self._find_background(where, start, labelled, side, room)
-            if places is None:
-                return lambda: np.zeros_like(inside)
+        if isinstance(self.fill, str) and self.fill == 'background':
+            places = self._find_background(
+                start, labelled, side, size, len(parts)
+            )
             for part, x, y in zip(parts, *places):
                 height, width = part.shape[:2]
                 part[:] = results['img'][y : y + height, x : x + width]
-        boxes = np.concatenate([boxes, boxes + side], axis=1)
-        return lambda: inside & _in_boxes(boxes, xy)
+            corners = corners[: len(places[0])]
+        else:
+            self._paint(parts, self._colour(img))
 
-    @staticmethod
+        def find_hidden() -> np.ndarray:
+            boxes = np.concatenate([corners, corners + side], axis=1)
+            return inside & _in_boxes(boxes, xy)
+
+        return find_hidden
+
     def _find_background(
-        where: np.ndarray,
+        self,
         start: np.ndarray,
         labelled: np.ndarray,
         side: int,
-        room: np.ndarray,
-    ) -> Optional[Tuple[list, list]]:
-        """The corners x, y of patches that meet no person, if any.
+        size: np.ndarray,
+        number: int,
+    ) -> Tuple[list, list]:
+        """Corners x and y of so many patches of background, or of none.
 
-        Patches on the keypoints would start at ``start`` (N, K, 2).
+        Those on the keypoints would be at ``start`` (N, K, 2) of an image of
+        ``size`` (w, h).
         """
-        start_end = np.concatenate([start - (side - 1), -start - side], -1)
-        own = np.where(labelled[..., None], start_end, np.inf)
-        places = _place_outside(where, own.min(axis=1), room)
-        if places is None:
-            places = _place_outside(where, own[labelled], room)
-        return places
+        room = size - (side - 1)
+        drawn = self._sample_places(number)
+        # x1, y1, -x2 and -y2 of where a patch would meet those.
+        points = np.concatenate([start - (side - 1), -start - side], axis=-1)
+        points = np.where(labelled[..., None], points, np.inf)
+        persons = points.min(axis=1)
+        # Most often, enough of the places to try are free.
+        xy = drawn[:2] * room[:, None]
+        met = (xy >= persons[:, :2, None]) & (xy < -persons[:, 2:, None])
+        met = np.logical_or.reduce(met[:, 0] & met[:, 1])
+        free = (~met).nonzero()[0]
+        if len(free) >= number:
+            return xy[:, free[:number]].astype(int).tolist()
+
+        for taken in (persons, points[labelled]):
+            boxes = _clip(taken[:, :2], -taken[:, 2:], room[::-1])
+            free = np.flatnonzero(_outside(boxes, room[::-1]))
+            if len(free):
+                index = (drawn[2, :number] * len(free)).astype(int)
+                y, x = np.divmod(free[index], room[0])
+                return x.tolist(), y.tolist()
+        return [], []
 
 
 def _as_range(name: str, value, unit: str) -> Tuple[Number, Number]:
@@ -488,7 +519,8 @@ def _clip(
     Of boxes from whole x, y (n, 2) to others, which may be infinite.
     """
     boxes = np.concatenate([start, end], axis=1)
-    return np.minimum(np.maximum(boxes, 0), shape[::-1] * 2).astype(int)
+    size = (*shape[::-1], *shape[::-1])
+    return np.minimum(np.maximum(boxes, 0), size).astype(int)
 
 
 def _in_boxes(boxes: np.ndarray, xy: np.ndarray) -> np.ndarray:
@@ -500,40 +532,19 @@ def _in_boxes(boxes: np.ndarray, xy: np.ndarray) -> np.ndarray:
 
 def _mean(img: np.ndarray) -> np.ndarray:
     """The mean of each channel of an image."""
-    # Along columns first: numpy is slow where an axis is as short as this.
-    columns = cv2.reduce(
-        img.reshape(len(img), -1), 0, cv2.REDUCE_SUM, dtype=cv2.CV_64F
-    )
-    return columns.reshape(img.shape[1:]).mean(0) / len(img)
+    if math.prod(img.shape[2:]) > _MAX_CHANNELS:
+        return img.mean((0, 1))
+    # The same, but several times as fast.
+    mean = cv2.mean(img)
+    return np.array(mean[: img.shape[2]] if img.ndim == 3 else mean[0])
 
 
-def _place_outside(
-    where: np.ndarray, boxes: np.ndarray, size: np.ndarray
-) -> Optional[Tuple[list, list]]:
-    """x and y of pixels of an image (w, h) that are in no box, if any.
-
-    They are at fractions ``where`` (n,) of all such pixels. Boxes (m, 4) have
-    x1, y1, -x2, -y2.
-    """
-    first = np.minimum(np.maximum(boxes[:, :2], 0), size)
-    last = np.minimum(np.maximum(-boxes[:, 2:], 0), size)
-    # The edges of all boxes cut the image into cells, in a box or not.
-    edges = np.concatenate([first, last, np.zeros((1, 2)), size[None]])
-    edges.sort(axis=0)
-    start, sides = edges[:-1], edges[1:] - edges[:-1]
-    inside = (start[:, None] >= first) & (start[:, None] < last)
-    free = ~(inside[..., 1] @ inside[..., 0].T)
-    ends = (free * sides[:, 1:] * sides[:, 0]).cumsum()
-    if not ends[-1]:
-        return None
-    index = np.floor(where * ends[-1])
-    cell = ends.searchsorted(index, side='right')
-    row, column = np.divmod(cell, len(start))
-    # Counted from the last pixel of the cell.
-    up, x = np.divmod(index - ends[cell], sides[column, 0])
-    x += start[column, 0]
-    up += edges[row + 1, 1]
-    return x.astype(int).tolist(), up.astype(int).tolist()
+def _outside(boxes: np.ndarray, shape: Tuple[int, int]) -> np.ndarray:
+    """Which pixels (H, W) of an image are in none of the boxes (n, 4)."""
+    outside = np.ones(shape, bool)
+    for x1, y1, x2, y2 in boxes.tolist():
+        outside[y1:y2, x1:x2] = False
+    return outside
 
 
 def _keypoints(results: Dict) -> np.ndarray:

@@ -80,6 +80,40 @@ def test_a_box_outside_of_the_image_is_the_border():
     assert (PaddedTopdownAffine(SIZE)(results)['img'] == 128).all()
 
 
+@pytest.mark.parametrize('transformed', [False, True])
+def test_keypoints_that_are_missing_or_transformed(transformed):
+    """As after another transform of them, or in testing."""
+    results = make_results(0)
+    if transformed:
+        results['transformed_keypoints'] = np.ones((1, 5, 3))
+    else:
+        del results['keypoints'], results['keypoints_visible']
+    ours = PaddedTopdownAffine(SIZE)(results.copy())
+    theirs = TopdownAffine(SIZE)(results.copy())
+    assert ours.keys() == theirs.keys()
+    for key in ours.keys() - {'img'}:
+        np.testing.assert_array_equal(ours[key], theirs[key])
+
+
+@given(seed=st.integers(0, 2**31), ratio=st.floats(0.2, 5))
+def test_the_box_gets_the_ratio_as_in_mmpose(seed, ratio):
+    rng = np.random.default_rng(seed)
+    for dtype in (np.float32, np.float64):
+        scale = rng.uniform(1, 500, (1, 2)).astype(dtype)
+        for _ in range(2):  # also where it is as it should be
+            expected = TopdownAffine._fix_aspect_ratio(scale, ratio)
+            scale = PaddedTopdownAffine._fix_aspect_ratio(scale, ratio)
+            assert scale.dtype == expected.dtype
+            np.testing.assert_array_equal(scale, expected)
+
+
+def test_refuses_several_persons():
+    results = make_results(0)
+    results['bbox_center'] = np.zeros((2, 2))
+    with pytest.raises(ValueError, match='expected one person, got 2'):
+        PaddedTopdownAffine(SIZE)(results)
+
+
 def test_lists_and_grey_images():
     single = make_results(0)
     several = make_results(0)

@@ -129,6 +129,32 @@ def test_any_number_of_channels(cls, fill, channels):
         np.testing.assert_array_equal(after[changed], mean[changed])
 
 
+@pytest.mark.parametrize('size', [0, 1, 8, 200_003])
+def test_noise_is_uniform(size):
+    np.random.seed(0)
+    noise = Cutout(fill='noise')._make_noise(size)
+    assert noise.shape == (size,) and noise.dtype == np.uint8
+    if size > 8:
+        counts = np.bincount(noise, minlength=256)
+        assert np.abs(counts - size / 256).max() < 5 * np.sqrt(size / 256)
+        assert abs(np.corrcoef(noise[1:], noise[:-1])[0, 1]) < 0.01
+
+
+def test_what_is_drawn_is_shared_by_images_of_different_keypoints():
+    """Of patches, the border cuts off more in the one than in the other."""
+    np.random.seed(0)
+    masking = KeypointMasking(1.0, 17, 9, fill='noise')
+    original = make_results()
+    with cache_random_params(masking):
+        after = []
+        for x in (0, 18):
+            results = make_results()
+            results['transformed_keypoints'] = np.full((2, 17, 2), float(x))
+            after.append(masking.transform(results)['img'])
+    sizes = [(img != original['img']).any(-1).sum() for img in after]
+    assert sizes == [25, 81]
+
+
 def test_prob():
     np.random.seed(0)
     cutout = Cutout(prob=0.3, fill=0)
@@ -299,7 +325,14 @@ def test_body_masking_centres_are_uniform_in_the_middle_third():
 
 def test_body_masking_distances_are_uniform_from_one_pixel(monkeypatch):
     masking = BodyMasking()
-    monkeypatch.setattr(np.random, 'rand', lambda n: np.full(n, 0.5))
+    rand = np.random.rand
+
+    def rand_with_one_centre(*shape):
+        drawn = rand(*shape)
+        drawn[0] = 0.5
+        return drawn
+
+    monkeypatch.setattr(np.random, 'rand', rand_with_one_centre)
     np.random.seed(0)
     vertices = np.array(
         [masking._sample_vertices(100, 200) for _ in range(2000)]
@@ -313,7 +346,12 @@ def test_body_masking_distances_are_uniform_from_one_pixel(monkeypatch):
     np.testing.assert_allclose(distance.mean((0, 1)), (30.5, 15.5), rtol=0.03)
 
 
-@given(seed=seeds, transform=st.sampled_from(ALL[::2]))
+@given(
+    seed=seeds,
+    transform=st.sampled_from(
+        [*ALL[::2], BodyMasking(prob=1.0, fill='noise', mark_occluded=True)]
+    ),
+)
 def test_marks_the_keypoints_on_changed_pixels(seed, transform):
     """A naive search, with keypoints in, on the border of and out of it."""
     np.random.seed(seed)
@@ -479,19 +517,36 @@ def test_background_comes_from_all_free_places():
     assert corners == set((y * 8 + x)[free].tolist())
 
 
-@given(seed=seeds, number=st.integers(0, 9))
-def test_background_places_are_drawn_row_by_row(seed, number):
-    """The index that is drawn counts the free places of the whole map."""
-    free = np.random.default_rng(seed).random((7, 300)) < 0.3
-    free[3] = False
+@pytest.mark.parametrize('in_vain', [False, True])
+@pytest.mark.parametrize('number', [1, 3])
+def test_background_places_are_uniform(number, in_vain, monkeypatch):
+    """Also where no place that was tried is free, and all are searched."""
+    np.random.seed(0)
     masking = KeypointMasking(fill='background')
-    np.random.seed(seed % 2**31)
-    x, y = masking._sample_places(free, number)
-    rows, columns = np.nonzero(free)
-    np.random.seed(seed % 2**31)
-    index = np.random.randint(len(rows), size=number)
-    np.testing.assert_array_equal(x, columns[index])
-    np.testing.assert_array_equal(y, rows[index])
+    start = np.array([[[2, 2], [3, 4], [1e9, 0.0]], [[0, 9], [0, 9], [0, 9]]])
+    labelled = np.array([[True, True, False], [True, False, False]])
+    if in_vain:
+        drawn = masking._sample_places(number)
+        drawn[:2] = 0.4  # within the first person
+
+        def sample_places(number):
+            drawn[2] = np.random.rand(drawn.shape[1])
+            return drawn
+
+        monkeypatch.setattr(masking, '_sample_places', sample_places)
+    counts = np.zeros((11, 9), int)
+    runs = 9000 // number
+    for _ in range(runs):
+        x, y = masking._find_background(
+            start, labelled, 2, np.array([10, 12]), number
+        )
+        np.add.at(counts, (y, x), 1)
+    free = np.ones((11, 9), bool)
+    free[1:6, 1:5] = False
+    free[8:11, :2] = False
+    assert (counts[~free] == 0).all() and counts.sum() == runs * number
+    mean = counts.sum() / free.sum()
+    assert (np.abs(counts[free] - mean) < 5 * np.sqrt(mean)).all()
 
 
 def test_background_is_needed():
