@@ -14,6 +14,8 @@ import torch
 from rich.console import Console
 from rich.progress import Progress
 
+from .isolation import IsolatedCall
+
 CPU_INFO = Path('/proc/cpuinfo')
 
 # Distributions whose version a latency may depend on.
@@ -57,7 +59,8 @@ def measure(
 
     Args:
         calls (Sequence[Callable]): Called without arguments and, but for a
-            :class:`Call` that needs them, without gradients.
+            :class:`Call` that needs them, without gradients. An
+            :class:`IsolatedCall` sees to that itself.
         rounds (int): Number of measurements of each. Defaults to 20.
         warmup (int): Calls of each that are not measured, at least one.
             Defaults to 3.
@@ -92,7 +95,7 @@ def measure(
         for _ in range(rounds):
             for call, mode, n, times in zip(timed, modes, repeats, seconds):
                 with mode():
-                    times.append(_time(call, n, device) / n)
+                    times.append(time_calls(call, n, device) / n)
             progress.update(task, advance=1, refresh=True)
     return [
         dict(median=statistics.median(times), repeats=n, seconds=times)
@@ -170,12 +173,25 @@ def _calibrate(
 ) -> int:
     """Warm up; return how many calls a measurement needs."""
     for _ in range(max(warmup, 1)):
-        once = _time(call, 1, device)
+        once = time_calls(call, 1, device)
     return max(1, math.ceil(min_seconds / max(once, 1e-7)))
 
 
-def _time(call: Callable, repeats: int, device: torch.device) -> float:
-    """Seconds that ``repeats`` calls take."""
+def time_calls(
+    call: Callable[[], Any], repeats: int, device: torch.device
+) -> float:
+    """Time some calls, on a GPU by its own clock.
+
+    Args:
+        call (Callable): What is called, or an :class:`IsolatedCall`.
+        repeats (int): How often.
+        device (torch.device): Where it runs.
+
+    Returns:
+        float: Seconds that all of them take.
+    """
+    if isinstance(call, IsolatedCall):
+        return call.time(repeats)
     if device.type != 'cuda':
         start = time.perf_counter()
         for _ in range(repeats):

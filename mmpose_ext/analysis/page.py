@@ -21,14 +21,16 @@ _INTRODUCTION = """\
 All that a table compares was measured in one run of its command, which
 measures it again on another machine. Times are those of calls in turns (a, b,
 c, a, b, c, ...), so that what slows the machine down for a while slows all of
-them: medians over the rounds, with their quartiles. Ratios are those of the
-medians to the last row of the table, and steadier than the times; below 1 is
-faster, or smaller, than that row. FPS are images per call over its median.
-Memory is that of a fresh process for each row: the peak while it is called,
-and by how much that is over its size before, with all imported and loaded.
+them: medians over the rounds, with their quartiles. With `--isolate` each has
+a process of its own, and an unmeasured call before each measurement. Ratios
+are those of the medians to the last row of the table, and steadier than the
+times; below 1 is faster, or smaller, than that row. FPS are images per call
+over its median. Memory is that of a fresh process for each row: the peak while
+it is called, and by how much that is over its size before, with all imported
+and loaded.
 
-Weights and images are random, but for whole tests, which run the tools of
-both packages on the toy persons. `train` is a whole step of training, from
+Weights and images are random, but for whole tests, which run the tools of both
+packages on the toy persons. `train` is a whole step of training, from
 normalisation to optimizer; `predict` goes from images to poses; `eager` and
 the other runtimes run the network alone, with the same threads. The 8-bit
 networks are quantised with random images: their time is shown, not their

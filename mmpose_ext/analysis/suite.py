@@ -33,6 +33,7 @@ _PLAIN_HRNET = (
 _MAPS = 'input_size=(256, 256), heatmap_size=(32, 32)'
 
 _THREADS = ('--threads', '2')
+_ISOLATED = ('--isolate', '--min-seconds', '0.5', '--rounds', '9')
 _RUNTIMES = (
     *('channels-last', 'compiled', 'onnxruntime', 'openvino'),
     *('openvino-int8', 'eager'),
@@ -61,7 +62,7 @@ def _runtimes(
     title: str, config: str, *more: str, shape: Sequence[int] = ()
 ) -> Benchmark:
     specs = [*more, *(f'{runtime}:{config}' for runtime in _RUNTIMES)]
-    options = [*_THREADS, '--rounds', '15', '--warmup', '1']
+    options = [*_THREADS, *_ISOLATED]
     if shape:
         options += ['--shape', *map(str, shape)]
     return Benchmark(
@@ -158,7 +159,7 @@ SUITE = [
         'Bottom-up, 30 centres, flip test and NMS',
         (
             *(f'predict:{_LOGOCAP}', f'predict:{_DEKR}'),
-            *(*_THREADS, '--rounds', '5', '--warmup', '1'),
+            *(*_THREADS, *_ISOLATED),
         ),
     ),
     Benchmark(
@@ -167,7 +168,7 @@ SUITE = [
         (
             *(f'predict:{_CPM2}', f'predict:{_CPM6}'),
             *(f'predict:{_RAM_GPR}', f'predict:{_HRNET}'),
-            *(*_THREADS, '--rounds', '15', '--warmup', '1'),
+            *(*_THREADS, *_ISOLATED),
         ),
     ),
     *_training('RAM and GPR at 256x192', (_RAM_GPR, _RAM, _HRNET), 8),

@@ -42,6 +42,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from mmpose_ext.analysis import describe_machine, measure
+from mmpose_ext.analysis.isolation import IsolatedCall
 from mmpose_ext.analysis.latency import ratio_of, spread
 from mmpose_ext.analysis.memory import measure_memory
 from mmpose_ext.analysis.page import frames_per_second, milliseconds
@@ -141,6 +142,12 @@ def parse_args():
         default=0.05,
         help='least duration of a measurement (default: 0.05)',
     )
+    parser.add_argument(
+        '--isolate',
+        action='store_true',
+        help='time each in a process of its own, as their threads and memory '
+        'disturb each other in one; still in turns',
+    )
     what = parser.add_mutually_exclusive_group()
     what.add_argument(
         '--memory',
@@ -189,6 +196,8 @@ def check_args(args) -> None:
             'expected two or more specs to compare, got one; --profile and '
             '--memory take one'
         )
+    if args.isolate and (args.memory or args.profile):
+        raise InputError('--isolate is for times, not for --memory, --profile')
     if args.profile:
         for spec in args.specs:
             check_profile(spec)
@@ -206,18 +215,24 @@ def check_device(device: str) -> None:
 
 def measure_time(args, options: dict) -> list:
     """Medians, quartiles, ratios and perhaps hot spots of all specs."""
-    calls = []
+    calls, amp = [], None
     with Progress(console=Console(stderr=True)) as progress:
         for spec in progress.track(args.specs, description='loading'):
-            calls.append(load_spec(spec, **options))
-            calls[-1].check('run')
+            if args.isolate:
+                call = IsolatedCall(spec, args.threads, args.amp, **options)
+            else:
+                call = load_spec(spec, **options)
+                call.check('run')
+            calls.append(call)
+    if args.amp and not args.isolate:
+        amp = getattr(torch, args.amp)
     sides = measure(
         calls,
         rounds=args.rounds,
         warmup=args.warmup,
         min_seconds=args.min_seconds,
         device=args.device,
-        amp=getattr(torch, args.amp) if args.amp else None,
+        amp=amp,
     )
     for call, side in zip(calls, sides):
         quartiles = spread(side['seconds'])
