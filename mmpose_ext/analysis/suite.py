@@ -113,25 +113,30 @@ def _test(title: str, *arguments: str) -> Benchmark:
     )
 
 
-def _occlusion(title: str, ours: str, theirs: str) -> List[Benchmark]:
-    """One of ours on a photo and on a network input, and CoarseDropout."""
-    return [
-        _transform(
-            f"{title}, and Albumentations' CoarseDropout, {h}x{w}",
-            *(ours, theirs),
-            shape=(h, w),
+def _occlusion(
+    title: str, ours: str, number: tuple, sides: tuple, fill: str
+) -> List[Benchmark]:
+    """One of ours on a photo and on a network input, and CoarseDropout.
+
+    ``ours`` has SIZE where the range of the holes' sides in px belongs, which
+    are fractions of the shorter side of the image.
+    """
+    made = []
+    for h, w in ((480, 640), (256, 192)):
+        size = tuple(round(side * min(h, w)) for side in sides)
+        theirs = (
+            f"dict(type='CoarseDropout', num_holes_range={number}, "
+            f'hole_height_range={size}, hole_width_range={size}, '
+            f'fill={fill}, p=1)'
         )
-        for h, w in ((480, 640), (256, 192))
-    ]
-
-
-def _dropout(number: tuple, size: tuple, fill: str) -> str:
-    """CoarseDropout with so many holes of such sizes."""
-    return _albumentation(
-        f"dict(type='CoarseDropout', num_holes_range={number}, "
-        f'hole_height_range={size}, hole_width_range={size}, '
-        f'fill={fill}, p=1)'
-    )
+        made.append(
+            _transform(
+                f"{title}, and Albumentations' CoarseDropout, {h}x{w}",
+                *(ours.replace('SIZE', str(size)), _albumentation(theirs)),
+                shape=(h, w),
+            )
+        )
+    return made
 
 
 def _hot_spots(title: str, *arguments: str) -> Benchmark:
@@ -196,33 +201,34 @@ SUITE = [
     ),
     *_occlusion(
         'Cutout',
-        "dict(type='Cutout', size=(0.25, 0.5))",
-        _dropout((1, 1), (0.25, 0.5), '(104, 116, 124)'),
+        "dict(type='Cutout', size=SIZE)",
+        *((1, 1), (0.25, 0.5), '(104, 116, 124)'),
     ),
     *_occlusion(
         'Cutout with noise',
-        "dict(type='Cutout', size=(0.25, 0.5), fill='noise')",
-        _dropout((1, 1), (0.25, 0.5), "'random'"),
+        "dict(type='Cutout', size=SIZE, fill='noise')",
+        *((1, 1), (0.25, 0.5), "'random'"),
     ),
+    # On average its quadrangles have the area of these squares.
     *_occlusion(
         'BodyMasking',
         "dict(type='BodyMasking', prob=1)",
-        _dropout((1, 1), (0.25, 0.5), '128'),
+        *((1, 1), (0.25, 0.45), '128'),
     ),
     *_occlusion(
         'BodyMasking with noise, hidden keypoints marked',
         "dict(type='BodyMasking', prob=1, fill='noise', mark_occluded=True)",
-        _dropout((1, 1), (0.25, 0.5), "'random'"),
+        *((1, 1), (0.25, 0.45), "'random'"),
     ),
     *_occlusion(
         'KeypointMasking of 3 persons',
-        "dict(type='KeypointMasking', prob=1)",
-        _dropout((3, 12), (0.05, 0.15), '128'),
+        "dict(type='KeypointMasking', size=SIZE, prob=1)",
+        *((3, 12), (0.05, 0.15), '128'),
     ),
     *_occlusion(
         'KeypointMasking of 3 persons with background',
-        "dict(type='KeypointMasking', prob=1, fill='background')",
-        _dropout((3, 12), (0.05, 0.15), '128'),
+        "dict(type='KeypointMasking', size=SIZE, prob=1, fill='background')",
+        *((3, 12), (0.05, 0.15), '128'),
     ),
     _transform(
         "ChannelPermutation and Albumentations' ChannelShuffle, 480x640",
