@@ -70,7 +70,8 @@ def parse_args(argv=None):
         help='images per step of the detector, persons per step of a '
         'top-down pose model (default: 8)',
     )
-    return parser.parse_args(argv)
+    # The checkpoint may stand behind options.
+    return parser.parse_intermixed_args(argv)
 
 
 def check_boxes(args) -> None:

@@ -8,6 +8,7 @@ import math
 from types import ModuleType
 
 import mmpose_ext  # noqa: F401  # isort: skip  first: it mends the others
+from mmengine.device import get_device
 from rich.console import Console
 from rich.progress import Progress
 
@@ -64,7 +65,7 @@ def main(argv=None) -> None:
     outputs = plan_outputs(paths, args.out_dir, args.overwrite, args.resume)
     inference = import_inference()
     predict = inference.MultiTaskPredictor(
-        load_config(args.config), args.checkpoint, args.device
+        load_config(args.config), args.checkpoint, args.device or get_device()
     )
     draw = inference.MultiTaskDrawer(predict.dataset_meta, args.kpt_thr)
     meta = describe_keypoints(predict.dataset_meta)

@@ -78,7 +78,8 @@ def parse_args(argv=None):
         help='skip frames that the output folder has; a video cannot be '
         'resumed',
     )
-    return parser.parse_args(argv)
+    # The checkpoint may stand behind options.
+    return parser.parse_intermixed_args(argv)
 
 
 def frame_rate(text: str) -> float:

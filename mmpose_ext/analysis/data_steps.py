@@ -114,8 +114,9 @@ def load_batches(cfg: Config, name: str = '', batch: int = 8) -> Call:
     """Build the training data of a config, one batch of which is loaded.
 
     A call takes the next batch from the dataloader: reading, transforms,
-    targets and collation, by as many workers as the config says. Where the
-    data are at their end they start again.
+    targets and collation, in this process, whatever workers the config has:
+    those would go on while others are timed. Where the data are at their end
+    they start again.
 
     Args:
         cfg (Config): Config of an MMPose or MMDetection model.
@@ -135,7 +136,9 @@ def load_batches(cfg: Config, name: str = '', batch: int = 8) -> Call:
     check_type_names(cfg, ['train_dataloader'])
     check_datasets(cfg, ['train'])
     loader_cfg = loader_cfg.to_dict()
-    loader_cfg['batch_size'] = batch
+    loader_cfg.update(
+        batch_size=batch, num_workers=0, persistent_workers=False
+    )
     # All batches shall be of one size.
     (loader_cfg.get('batch_sampler') or loader_cfg)['drop_last'] = True
     scope = cfg.get('default_scope') or 'mmpose'

@@ -5,6 +5,7 @@ from contextlib import ExitStack, suppress
 from multiprocessing.connection import Connection
 from typing import Any, Optional
 
+import cv2
 import torch
 
 from ..errors import InputError
@@ -97,6 +98,8 @@ def _serve(
 
     if threads:
         torch.set_num_threads(threads)
+        cv2.setNumThreads(threads)
+    torch.backends.cudnn.benchmark = True
     device = torch.device(options.get('device', 'cpu'))
     try:
         call = load_spec(spec, **options)

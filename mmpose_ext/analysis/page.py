@@ -29,12 +29,12 @@ over its median. Memory is that of a fresh process for each row: the peak while
 it is called, and by how much that is over its size before, with all imported
 and loaded.
 
-Weights and images are random, but for whole tests, which run the tools of both
-packages on the toy persons. `train` is a whole step of training, from
-normalisation to optimizer; `predict` goes from images to poses; `eager` and
-the other runtimes run the network alone, with the same threads. The 8-bit
-networks are quantised with random images: their time is shown, not their
-accuracy."""
+Weights and images are random, but for the toy persons of whole tests, which
+run the tools of both packages, and of data loading. `train` is a whole step of
+training, from normalisation to optimizer; `predict` goes from images to poses;
+`eager` and the other runtimes run the network alone, with the same threads.
+The 8-bit networks are quantised with random images: their time is shown, not
+their accuracy."""
 
 
 def check_page(path: Union[str, Path], overwrite: bool = False) -> None:

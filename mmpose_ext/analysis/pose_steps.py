@@ -130,7 +130,10 @@ def load_encode(cfg: Config, name: str = '', persons: int = 3) -> Call:
         DefaultScope.overwrite_default_scope('mmpose'),
         explain_unknown_types(cfg),
     ):
-        codec = KEYPOINT_CODECS.build(codec_cfg)
+        try:
+            codec = KEYPOINT_CODECS.build(codec_cfg)
+        except (AssertionError, TypeError, ValueError) as e:
+            raise InputError(f'{name}: {e}') from e
     known = make_persons(persons, codec_cfg['input_size'])
     wanted = {'keypoints', 'keypoints_visible', *codec.auxiliary_encode_keys}
     if not wanted <= set(known):

@@ -39,19 +39,27 @@ def now() -> str:
     return datetime.now(timezone.utc).strftime('%Y-%m-%dT%H:%M:%SZ')
 
 
-def command_line(script: str, arguments: Sequence[str]) -> str:
+def command_line(
+    script: str, arguments: Sequence[str], first: Sequence[str] = ()
+) -> str:
     """A command as another user would type it.
 
     Args:
         script (str): Path of the tool from the root of the project.
         arguments (Sequence[str]): What it was called with.
+        first (Sequence[str]): Those of them that are no options nor their
+            values, to stand first, where no option takes them for its own.
+            Defaults to ``()``.
 
     Returns:
         str: The command in a shell's quotes, without the options that say
         where the result goes, and without absolute paths.
     """
-    kept, is_value = [], False
-    for word in arguments:
+    rest = list(arguments)
+    for word in first:
+        rest.remove(word)
+    kept, is_value = list(map(without_absolute_paths, first)), False
+    for word in rest:
         name, has_value, _ = word.partition('=')
         # argparse takes unique beginnings too.
         if is_value or _is_one_of(name, _FLAGS):

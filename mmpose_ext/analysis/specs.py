@@ -2,6 +2,7 @@
 
 from typing import Optional, Sequence, Tuple
 
+import numpy as np
 import torch
 
 from ..errors import InputError
@@ -20,7 +21,8 @@ def load_spec(
 ) -> Call:
     """Load a step, a network, a part of one or a module.
 
-    Weights and images are random, and the same each time.
+    Weights and images are random, and the same each time, and so is what
+    transforms draw.
 
     Args:
         spec (str): What :func:`load_step` or :func:`load_call` takes.
@@ -37,6 +39,7 @@ def load_spec(
         InputError: There is no such thing, or it cannot be used like this.
     """
     torch.manual_seed(0)
+    np.random.seed(0)
     options = dict(shape=shape, batch=batch, device=device)
     if step_of(spec) is None:
         return load_call(

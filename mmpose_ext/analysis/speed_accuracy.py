@@ -34,6 +34,7 @@ from ..engine.checks import (
     check_config,
     explain_errors,
 )
+from ..engine.fast_test import FastTestHook, use_fused_flip
 from ..engine.no_detections import accept_no_detections
 from ..errors import InputError, did_you_mean
 
@@ -140,8 +141,7 @@ def load_and_evaluate(
         cfg (Config): The config, checked by :func:`check_model`.
         checkpoint (str): File or URL of its weights, or an exported file,
             which has its model in it.
-        device (str): Where it runs; of an exported file, what is not its
-            network. Defaults to ``'cpu'``.
+        device (str): Where it runs. Defaults to ``'cpu'``.
         metrics (dict[str, float], optional): What an earlier test has found,
             so that the model is only loaded. Defaults to ``None``, it is
             tested.
@@ -157,6 +157,9 @@ def load_and_evaluate(
     exported = is_exported(checkpoint)
     if exported:
         use_exported(cfg, checkpoint)
+        cfg.model.update(device=device, num_threads=torch.get_num_threads())
+    else:
+        use_fused_flip(cfg)
     name = Path(cfg.filename).stem
     cfg.work_dir = cfg.get('work_dir') or str(Path('work_dirs', name))
     # MMEngine's loggers and the like are shared by runs of the same name.
@@ -165,6 +168,7 @@ def load_and_evaluate(
         runner = Runner.from_cfg(cfg)
         if not exported:
             runner.register_hook(StrictCheckpointHook(checkpoint))
+            runner.register_hook(FastTestHook())
         runner.model.to(device)
         if metrics is None:
             found = runner.test()
@@ -173,6 +177,7 @@ def load_and_evaluate(
             }
         else:
             runner.load_or_resume()
+            runner.call_hook('before_test')
         loop, model = runner.test_loop, runner.model.eval()
 
     fp16 = getattr(loop, 'fp16', False)

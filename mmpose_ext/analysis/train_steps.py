@@ -68,7 +68,12 @@ def load_train(
         DefaultScope.overwrite_default_scope(scope),
         explain_unknown_types(cfg),
     ):
-        optimizer = build_optim_wrapper(model.train(), cfg.optim_wrapper)
+        try:
+            optimizer = build_optim_wrapper(model.train(), cfg.optim_wrapper)
+        except (AssertionError, TypeError, ValueError) as e:
+            raise InputError(
+                f'{name}: cannot build its optim_wrapper: {e}'
+            ) from e
     # Not tried: the first step makes the gradients and the optimizer's state,
     # which belong to the memory of training.
     return Call(
@@ -96,6 +101,10 @@ def _make_batch(
         )
     encoder = pipeline[0]['encoder']
     encoders = encoder if isinstance(encoder, (list, tuple)) else [encoder]
+    if 'input_size' not in encoders[0]:
+        raise InputError(
+            f'{name}: expected a codec with an input_size, got {encoders[0]}'
+        )
     width, height = encoders[0]['input_size']
     if shape is not None and tuple(shape) != (height, width):
         raise InputError(

@@ -175,7 +175,16 @@ def use_exported(config: Config, file: str) -> None:
     Raises:
         InputError: The file cannot be used.
     """
+    network = open_network(file)
     model = model_config(file)
+    decoder = (config.model.get('head') or {}).get('decoder') or {}
+    size = decoder.get('input_size')
+    expected = network.shape[:1:-1]
+    if size and None not in expected and list(size) != expected:
+        raise InputError(
+            f"'{file}' was exported for inputs of (w, h) {tuple(expected)}, "
+            f'the config makes {tuple(size)}'
+        )
     if config.model.get('test_cfg') is not None:
         model.update(test_cfg=config.model.test_cfg)
     # Not what the old model had: keys of a dict would be merged.

@@ -151,9 +151,13 @@ def compare(
         recording (Recording): What :func:`record` has returned for them.
 
     Returns:
-        tuple[float, float]: The largest difference of a value of a map, where
-        maps have values above 1 as a part of the highest; and the largest
-        distance of a keypoint in px, infinite where there are other persons.
+        tuple[float, float]: The largest difference of a keypoint's score, or
+        of a value of a map, where maps have values above 1 as a part of the
+        highest; and the largest distance of a keypoint in px, infinite where
+        there are other persons.
+
+    Raises:
+        InputError: The head cannot do with what its ``forward`` gives.
     """
     modules = {'': PoseNetwork(model), **PoseNetwork(model).parts()}
     inputs = {'': recording.images, **recording.parts}
@@ -173,12 +177,20 @@ def compare(
     exported = load_exported(path)
     distance = 0.0
     for (image, boxes), pose in zip(samples, recording.poses):
-        found = estimate_poses(exported, image, boxes)
+        try:
+            found = estimate_poses(exported, image, boxes)
+        except Exception as e:
+            raise InputError(
+                f'{type(model.head).__name__} cannot be exported: its predict '
+                f'does not work on what its forward gives alone ({e})'
+            ) from e
         if found.keypoints.shape != pose.keypoints.shape:
             return difference, np.inf
         if len(found):
             steps = found.keypoints - pose.keypoints
             distance = max(distance, np.linalg.norm(steps, axis=-1).max())
+            scores = found.keypoint_scores - pose.keypoint_scores
+            difference = max(difference, float(np.abs(scores).max()))
     return difference, float(distance)
 
 
@@ -213,10 +225,12 @@ def _metadata(
         outputs = network.outputs(recording.images[0][:1])
     flatten(outputs)
     return pack(
-        dict(
-            describe(model, structure_of(outputs), _checksum(model)),
-            kind=kind_of(model),
-            parts=tuple(network.parts()),
+        describe(
+            model,
+            structure_of(outputs),
+            _checksum(model),
+            kind_of(model),
+            tuple(network.parts()),
         )
     )
 

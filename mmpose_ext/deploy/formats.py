@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from ..engine.folding import fold_batch_norms
 from ..errors import InputError
 from .metadata import KEY
-from .runtimes import SUFFIXES, require
+from .runtimes import SEAL, SUFFIXES, UNSEALED, require, seal
 
 _AXES = ('batch', 'channels', 'height', 'width')
 
@@ -54,12 +54,13 @@ def export_network(
     # ONNX's own optimisation leaves norms whose input's size is asked for.
     fold_batch_norms(network, lambda: network(images))
     program = _to_onnx(network, images, dict(multiples or {0: 1}))
-    program.model.metadata_props[KEY] = metadata
+    program.model.metadata_props.update({KEY: metadata, SEAL: UNSEALED})
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         onnx_file = Path(folder, 'network.onnx')
         program.save(str(onnx_file))
         if path.suffix == '.onnx':
+            onnx_file.write_bytes(seal(onnx_file.read_bytes()))
             os.replace(onnx_file, path)
         else:
             model = require('openvino').Core().read_model(str(onnx_file))

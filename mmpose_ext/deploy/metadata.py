@@ -1,11 +1,13 @@
 """What an exported file carries besides the network, as text."""
 
 import ast
-from typing import Any
+import math
+from typing import Any, Sequence
 
 import numpy as np
 from mmengine.config import Config
 from mmpose.models.pose_estimators.base import BasePoseEstimator
+from mmpose.models.utils import check_and_update_config
 
 from ..errors import InputError
 from ..version import __version__
@@ -14,6 +16,10 @@ KEY = 'mmpose_ext'
 # Raised where older readers would misread a file.
 FORMAT = 1
 _ARRAY = '__array__'
+_KEYS = (
+    *('structure', 'weights', 'model', 'pipeline', 'dataset_meta'),
+    *('kind', 'parts'),
+)
 
 
 def pack(value: Any) -> str:
@@ -45,7 +51,10 @@ def unpack(text: str, path: str) -> dict:
         value = _restore(ast.literal_eval(text))
         if not isinstance(value, dict):
             raise ValueError(f'expected a dict, got {type(value).__name__}')
-    except (ValueError, SyntaxError, TypeError, MemoryError) as e:
+    except (
+        *(ValueError, SyntaxError, TypeError, KeyError),
+        *(MemoryError, RecursionError),
+    ) as e:
         raise InputError(
             f"exported file '{path}' is broken: what it tells of its model "
             f'cannot be read ({e})'
@@ -56,10 +65,21 @@ def unpack(text: str, path: str) -> dict:
             f'expected {FORMAT}: export it again with this version '
             f'({__version__})'
         )
+    missing = [key for key in _KEYS if key not in value]
+    if missing:
+        raise InputError(
+            f"exported file '{path}' is broken: it lacks {', '.join(missing)}"
+        )
     return value
 
 
-def describe(model: BasePoseEstimator, structure: str, weights: int) -> dict:
+def describe(
+    model: BasePoseEstimator,
+    structure: str,
+    weights: int,
+    kind: str,
+    parts: Sequence[str],
+) -> dict:
     """All that the model of an exported file needs besides its network.
 
     Args:
@@ -68,9 +88,15 @@ def describe(model: BasePoseEstimator, structure: str, weights: int) -> dict:
         structure (str): See :func:`~mmpose_ext.deploy.network.unflatten`.
         weights (int): A checksum of the weights, which tells which files
             belong together.
+        kind (str): ``'topdown'`` or ``'bottomup'``.
+        parts (Sequence[str]): Names of the parts beside the network.
     """
     config = model.cfg
     estimator = _as_dict(config.model)
+    # Heads of older configs have settings that are a neck's.
+    estimator['head'] = check_and_update_config(
+        estimator.get('neck'), estimator['head']
+    )[1]
     # What is in the network, or of no use without training.
     for key in (
         'type',
@@ -87,6 +113,8 @@ def describe(model: BasePoseEstimator, structure: str, weights: int) -> dict:
         version=__version__,
         structure=structure,
         weights=weights,
+        kind=kind,
+        parts=tuple(parts),
         model=estimator,
         pipeline=[_as_dict(step) for step in pipeline],
         dataset_meta=dict(model.dataset_meta),
@@ -106,10 +134,11 @@ def _plain(value: Any) -> Any:
         return {_plain(k): _plain(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
         return type(value)(map(_plain, value))
-    if value is None or isinstance(value, (bool, int, float, str)):
+    finite = not isinstance(value, float) or math.isfinite(value)
+    if finite and isinstance(value, (bool, int, float, str, type(None))):
         return value
     raise InputError(
-        'only configs of plain values can be exported, got '
+        'only configs of plain and finite values can be exported, got '
         f'{type(value).__name__}: {value}'
     )
 

@@ -14,8 +14,8 @@ class PoseNetwork(nn.Module):
     """What a pose estimator is between pre-processing and decoding.
 
     That is its backbone, its neck, and its head's ``forward``; of a head that
-    returns a list, one entry per stage, only the last, as the ``predict`` of
-    such heads takes no other.
+    returns a list of equal maps, which are those of its stages, only the last,
+    as the ``predict`` of such heads takes no other.
 
     Args:
         model (BasePoseEstimator): A top-down or bottom-up estimator.
@@ -53,7 +53,11 @@ class PoseNetwork(nn.Module):
     def outputs(self, images: Tensor) -> Any:
         """As :meth:`forward`, but in what the head puts them."""
         outputs = self.model.head.forward(self.model.extract_feat(images))
-        return outputs[-1:] if isinstance(outputs, list) else outputs
+        if isinstance(outputs, list):
+            # Stages have equal maps; batch and size are open in an export.
+            kinds = {(x.ndim, x.shape[1]) for x in flatten(outputs)}
+            return outputs[-1:] if len(kinds) == 1 else outputs
+        return outputs
 
     def parts(self) -> Dict[str, nn.Module]:
         """Modules that the head's ``predict`` calls after the network.

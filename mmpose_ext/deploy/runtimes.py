@@ -12,6 +12,11 @@ from ..errors import InputError
 from .metadata import KEY, unpack
 
 SUFFIXES = ('.onnx', '.xml')
+# The entry of an ``.onnx`` file with a checksum of all else in it, and what
+# it is until then.
+SEAL, UNSEALED = f'{KEY}_crc', '0' * 10
+# A key's end, and the kind and length of the value behind it.
+_SEAL_START = SEAL.encode() + b'\x12\x0a'
 
 
 def is_exported(path: Union[str, Path]) -> bool:
@@ -78,9 +83,16 @@ class Network:
 
     Attributes:
         path (str): Its file.
+        shape (list[int | None]): Lengths of the input's axes, None where
+            they are free.
     """
 
     path: str
+    shape: List[Optional[int]]
+
+    def __deepcopy__(self, memo: dict) -> 'Network':
+        # As for an EMA of the weights, of which there are none.
+        return self
 
     def __call__(self, inputs: np.ndarray) -> List[np.ndarray]:
         """Run the network.
@@ -90,7 +102,21 @@ class Network:
 
         Returns:
             list[np.ndarray]: Its outputs, float32.
+
+        Raises:
+            InputError: It was exported for inputs of another size.
         """
+        if len(inputs.shape) != len(self.shape) or any(
+            n not in (None, m) for n, m in zip(self.shape, inputs.shape)
+        ):
+            shape = ['any' if n is None else n for n in self.shape]
+            raise InputError(
+                f"'{self.path}' was exported for inputs of shape {shape}, got "
+                f'{list(inputs.shape)}'
+            )
+        return self._run(inputs)
+
+    def _run(self, inputs: np.ndarray) -> List[np.ndarray]:
         raise NotImplementedError
 
     def _text(self) -> Optional[str]:
@@ -130,20 +156,26 @@ class OnnxNetwork(Network):
                 f"ONNX Runtime cannot use device '{device}': expected one of "
                 f'{[k for k, v in wanted.items() if v in available]}'
             )
+        index = device.partition(':')[2]
+        number = dict(device_id=index) if index else {}
         options = runtime.SessionOptions()
         options.log_severity_level = 3
         if num_threads:
             options.intra_op_num_threads = num_threads
         try:
             self._session = runtime.InferenceSession(
-                path, options, providers=[provider]
+                path, options, providers=[(provider, number)]
             )
         except Exception as e:
             raise _broken(path, 'ONNX Runtime', e) from e
-        self._input = self._session.get_inputs()[0].name
+        _check_content(path)
+        (self._input, *_) = self._session.get_inputs()
+        self.shape = [
+            n if isinstance(n, int) else None for n in self._input.shape
+        ]
 
-    def __call__(self, inputs: np.ndarray) -> List[np.ndarray]:
-        return self._session.run(None, {self._input: inputs})
+    def _run(self, inputs: np.ndarray) -> List[np.ndarray]:
+        return self._session.run(None, {self._input.name: inputs})
 
     def _text(self) -> Optional[str]:
         return self._session.get_modelmeta().custom_metadata_map.get(KEY)
@@ -180,8 +212,12 @@ class OpenVinoNetwork(Network):
         except Exception as e:
             raise _broken(path, 'OpenVINO', e) from e
         self._request = compiled.create_infer_request()
+        self.shape = [
+            n.get_length() if n.is_static else None
+            for n in self._model.inputs[0].partial_shape
+        ]
 
-    def __call__(self, inputs: np.ndarray) -> List[np.ndarray]:
+    def _run(self, inputs: np.ndarray) -> List[np.ndarray]:
         # The request keeps its memory for the next call.
         return [
             array.copy() for array in self._request.infer([inputs]).values()
@@ -202,6 +238,24 @@ class OpenVinoNetwork(Network):
 
     def _text(self) -> Optional[str]:
         return self._info(KEY)
+
+
+def seal(content: bytes) -> bytes:
+    """Put the checksum of an ``.onnx`` file into its entry for it.
+
+    Args:
+        content (bytes): The file, with the entry :data:`SEAL` of ten digits.
+    """
+    start = content.index(_SEAL_START) + len(_SEAL_START)
+    blank = content[:start] + UNSEALED.encode() + content[start + 10 :]
+    checksum = f'{zlib.crc32(blank):010}'.encode()
+    return content[:start] + checksum + content[start + 10 :]
+
+
+def _check_content(path: str) -> None:
+    content = Path(path).read_bytes()
+    if _SEAL_START in content and seal(content) != content:
+        raise InputError(f"exported network '{path}' is broken")
 
 
 def _broken(path: str, runtime: str, error: Exception) -> InputError:

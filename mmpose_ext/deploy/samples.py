@@ -33,9 +33,21 @@ def read_annotated_boxes(ann_file: str) -> Boxes:
     """
     content = read_json(ann_file, 'annotation file')
     check_coco(content, ann_file)
+    names = [Path(image['file_name']).name for image in content['images']]
+    if len(set(names)) < len(names):
+        raise InputError(
+            f"annotation file '{ann_file}' has images of the same name in "
+            'different folders, whose persons cannot be told apart'
+        )
     rows = defaultdict(list)
     for entry in content.get('annotations', []):
-        x, y, w, h = entry.get('bbox', (0, 0, 0, 0))
+        box = entry.get('bbox', ())
+        if len(box) != 4 or 'image_id' not in entry:
+            raise InputError(
+                f"annotation file '{ann_file}': expected an image_id and a "
+                f'bbox of 4 numbers in every annotation, got {entry}'
+            )
+        x, y, w, h = box
         if not entry.get('iscrowd') and min(w, h) > 0:
             rows[entry['image_id']].append((x, y, x + w, y + h, 1))
     return {

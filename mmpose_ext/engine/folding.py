@@ -137,9 +137,9 @@ def _is_convolution(module: nn.Module) -> bool:
 
 
 def _is_norm(module: nn.Module) -> bool:
-    kinds = (nn.BatchNorm2d, nn.SyncBatchNorm)
+    # A class made of these may do more.
     return (
-        isinstance(module, kinds)
+        type(module) in (nn.BatchNorm2d, nn.SyncBatchNorm)
         and not module.training
         and module.running_mean is not None
     )

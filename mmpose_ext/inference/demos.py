@@ -62,8 +62,7 @@ def add_result_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--device',
         type=usable_device,
-        default=get_device(),
-        help='default: %(default)s',
+        help=f'default: {get_device()}; of an exported file cpu',
     )
 
 
@@ -73,7 +72,8 @@ def load_models(
     """Load what :func:`add_model_arguments` names.
 
     Args:
-        args (argparse.Namespace): The arguments.
+        args (argparse.Namespace): The arguments; its ``device`` becomes the
+            one in use if it was not given.
 
     Returns:
         tuple: The pose model, and the detector or None.
@@ -85,6 +85,7 @@ def load_models(
     if (args.det_config is None) != (args.det_checkpoint is None):
         raise InputError('--det-config and --det-checkpoint belong together')
     model = _load_pose_model(args)
+    args.device = args.device or get_device()
     if args.det_config is None:
         return model, None
     if is_bottomup(model):
@@ -105,14 +106,14 @@ def _load_pose_model(args: argparse.Namespace) -> nn.Module:
     if not is_exported(config):
         if checkpoint is None:
             raise InputError(f'{config} needs a pose_checkpoint, got none')
-        return load_pose_model(load_config(config), checkpoint, args.device)
+        return load_pose_model(
+            load_config(config), checkpoint, args.device or get_device()
+        )
     if checkpoint is not None:
         raise InputError(
             f'{config} has its weights in it: leave out {checkpoint}'
         )
-    # OpenVINO knows none of torch's devices but this one.
-    device = args.device if config.endswith('.onnx') else 'cpu'
-    return PoseModel(config, device).model
+    return PoseModel(config, args.device or 'cpu').model
 
 
 class PoseEstimation:

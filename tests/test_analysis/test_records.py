@@ -144,3 +144,11 @@ def test_paths_of_this_machine(text, expected, tmp_path, monkeypatch):
 
 def test_now():
     assert re.fullmatch(r'\d{4}(-\d\d){2}T(\d\d:){2}\d\dZ', records.now())
+
+
+def test_positionals_come_first():
+    words = ['--maps', '8x8x6', '--log', 'l', '--title', 't', 'a', 'b']
+    assert (
+        command_line('tool.py', words, ['a', 'b'])
+        == 'python tool.py a b --maps 8x8x6'
+    )

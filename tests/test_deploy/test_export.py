@@ -10,6 +10,7 @@ import torch
 from mmengine.registry import DefaultScope
 
 from mmpose_ext.deploy.export import (
+    Recording,
     _singles,
     check_agreement,
     compare,
@@ -66,6 +67,7 @@ def test_family_agrees_with_pytorch(family, suffix, tmp_path):
         maps = model.head.forward(model.extract_feat(recording.images[0]))
     highest = maps if torch.is_tensor(maps) else maps[-1]
     assert highest.abs().max() > 1e-3  # something to compare
+    assert all(len(poses) for poses in recording.poses)
     difference, distance = compare(model, path, samples, recording)
     assert difference < 1e-4
     assert distance < 0.1
@@ -112,6 +114,25 @@ def test_another_networks_file_is_noticed(tiny_model, exported, samples):
         InputError, match=r'differs from PyTorch by .* 0\.0001'
     ):
         check_agreement(difference, 0)
+
+
+def test_heads_that_need_more_than_their_forward(
+    tiny_model, exported, samples, monkeypatch
+):
+    model = tiny_model[-1]
+    monkeypatch.setattr(
+        'mmpose_ext.deploy.export.estimate_poses',
+        lambda *args: raise_(RuntimeError('no such channel')),
+    )
+    recording = Recording([], {}, [])
+    assert compare(model, exported['onnx'], [], recording) == (0, 0)
+    recording.poses.append(None)
+    with pytest.raises(InputError, match='HeatmapHead cannot be exported'):
+        compare(model, exported['onnx'], samples[:1], recording)
+
+
+def raise_(error):
+    raise error
 
 
 def test_agreement():

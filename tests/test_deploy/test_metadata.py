@@ -19,7 +19,8 @@ PLAIN = st.recursive(
 
 @given(PLAIN)
 def test_round_trip(value):
-    found = unpack(pack(dict(format=FORMAT, value=value)), 'f')['value']
+    text = pack(dict(REST, format=FORMAT, value=value))
+    found = unpack(text, 'f')['value']
     assert found == value
     assert type(found) is type(value)
 
@@ -27,20 +28,47 @@ def test_round_trip(value):
 @pytest.mark.parametrize('dtype', ['float32', 'uint8', 'int64'])
 def test_arrays(dtype):
     array = np.arange(6, dtype=dtype).reshape(2, 3)
-    text = pack(dict(format=FORMAT, a=[array], b=np.float32(0.5)))
+    text = pack(dict(REST, format=FORMAT, a=[array], b=np.float32(0.5)))
     found = unpack(text, 'f')
     np.testing.assert_array_equal(found['a'][0], array)
     assert found['a'][0].dtype == array.dtype
     assert found['b'] == 0.5
 
 
+REST = dict.fromkeys(
+    (
+        *('structure', 'weights', 'model', 'pipeline', 'dataset_meta'),
+        *('kind', 'parts'),
+    )
+)
+
+
+@pytest.mark.parametrize('value', [float('inf'), float('nan')])
+def test_numbers_that_are_none(value):
+    with pytest.raises(InputError, match='plain and finite values'):
+        pack(dict(a=[value]))
+
+
+def test_missing_entries():
+    rest = {k: v for k, v in REST.items() if k != 'kind'}
+    with pytest.raises(InputError, match=r"'m\.onnx' is broken.*lacks kind"):
+        unpack(pack(dict(format=FORMAT, **rest)), 'm.onnx')
+
+
 def test_other_values():
-    with pytest.raises(InputError, match=r'plain values.*got type'):
+    with pytest.raises(InputError, match=r'plain and finite values.*got type'):
         pack(dict(type=int))
 
 
 @pytest.mark.parametrize(
-    'text', ['{', '__import__("os").getcwd()', '[1]', '{"a": b}']
+    'text',
+    [
+        '{',
+        '__import__("os").getcwd()',
+        '[1]',
+        '{"a": b}',
+        "{'__array__': [1]}",
+    ],
 )
 def test_broken_text_is_not_executed(text):
     with pytest.raises(InputError, match=r"'m\.onnx' is broken"):

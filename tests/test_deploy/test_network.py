@@ -26,10 +26,14 @@ def test_maps_are_those_of_the_head(tiny_model):
 def test_only_the_last_stage_of_several(tiny_model):
     model = tiny_model[-1]
     network = PoseNetwork(model)
-    stages = [torch.zeros(1), torch.ones(1)]
+    stages = [torch.zeros(1, 3), torch.ones(1, 3)]
+    others = [torch.zeros(1, 3), torch.ones(1, 2)]
     original, model.head.forward = model.head.forward, lambda feats: stages
     try:
-        assert network.outputs(torch.zeros(1, 3, 96, 64)) == stages[-1:]
+        images = torch.zeros(1, 3, 96, 64)
+        assert network.outputs(images) == stages[-1:]
+        model.head.forward = lambda feats: others
+        assert network.outputs(images) is others
     finally:
         model.head.forward = original
 

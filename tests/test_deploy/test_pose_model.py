@@ -4,6 +4,7 @@ import shutil
 
 import numpy as np
 import pytest
+from mmengine.model import ExponentialMovingAverage
 from mmengine.registry import DefaultScope
 from mmpose.apis import inference_topdown
 from mmpose.registry import MODELS
@@ -61,6 +62,23 @@ def test_in_a_config(exported, tiny_model):
     # The file's own test_cfg has a flip test.
     assert model.test_cfg == dict(flip_test=False)
     assert PoseModel(exported['openvino']).model.test_cfg['flip_test']
+
+
+def test_config_of_another_size(exported, tiny_model):
+    config = load_config(str(tiny_model[0]))
+    config.model.head.decoder.input_size = (48, 64)
+    with pytest.raises(InputError, match=r'\(64, 96\), the config .*48, 64'):
+        use_exported(config, str(exported['onnx']))
+
+
+def test_a_copy_for_an_average_of_weights(exported, samples):
+    model = PoseModel(exported['onnx'])
+    image, boxes = samples[0]
+    copied = ExponentialMovingAverage(model.model).module.eval()
+    np.testing.assert_array_equal(
+        estimate_poses(copied, image, boxes).keypoints,
+        model(image, boxes).keypoints,
+    )
 
 
 def test_wrong_kind(exported):

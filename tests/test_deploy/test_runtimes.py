@@ -1,5 +1,6 @@
 """Exported files that are whole, and others."""
 
+import copy
 import shutil
 import sys
 
@@ -81,6 +82,30 @@ def test_truncated_network(copies, format_, part):
     path.write_bytes(content[: int(len(content) * part)])
     with pytest.raises(InputError, match='it is broken or of another kind'):
         open_network(path)
+
+
+def test_changed_weights_of_onnx(copies):
+    path = copies['onnx']
+    content = bytearray(path.read_bytes())
+    content[5000] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"tiny\.onnx' .*broken"):
+        open_network(path)
+
+
+@pytest.mark.parametrize('format_', FORMATS)
+def test_other_sizes_are_named(exported, format_):
+    network = open_network(exported[format_])
+    assert network.shape == [None, 3, 96, 64]
+    for shape in ((1, 3, 64, 64), (3, 96, 64)):
+        with pytest.raises(InputError, match=r"shape \['any', 3, 96, 64\]"):
+            network(np.zeros(shape, np.float32))
+
+
+@pytest.mark.parametrize('format_', FORMATS)
+def test_copies_share_the_network(exported, format_):
+    network = open_network(exported[format_])
+    assert copy.deepcopy(network) is network
 
 
 @pytest.mark.parametrize('format_', FORMATS)

@@ -35,6 +35,26 @@ def test_boxes_of_an_annotation_file(tmp_path):
     )
 
 
+@pytest.mark.parametrize(
+    'change, message',
+    [
+        (dict(bbox=[1, 2, 3]), 'expected an image_id and a bbox of 4'),
+        (dict(file_name='y/a.jpg'), 'images of the same name'),
+    ],
+)
+def test_annotations_that_are_wrong(change, message, tmp_path):
+    size = dict(width=40, height=40)
+    images = [
+        dict(id=1, file_name='x/a.jpg', **size),
+        dict(id=2, file_name=change.get('file_name', 'b.jpg'), **size),
+    ]
+    person = dict(image_id=1, bbox=change.get('bbox', [1, 2, 3, 4]))
+    path = tmp_path / 'ann.json'
+    path.write_text(json.dumps(dict(images=images, annotations=[person])))
+    with pytest.raises(InputError, match=message):
+        read_annotated_boxes(str(path))
+
+
 def test_images_in_one_random_order(tmp_path):
     paths = [tmp_path / f'{i}.png' for i in range(8)]
     for i, path in enumerate(paths):

@@ -3,6 +3,8 @@
 import json
 import re
 
+import mmengine
+import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
@@ -71,16 +73,26 @@ def test_demo_and_test_take_the_file(
         found.append(torch.tensor([p['keypoints'] for p in poses]))
     torch.testing.assert_close(*found, atol=0.1, rtol=0)
 
-    metrics = []
+    dumps = []
     for name, weights in (('a', onnx_file), ('b', pose_model[1])):
-        out = tmp_path / f'{name}.json'
+        dump = tmp_path / f'{name}.pkl'
         status, _, err = run_script(
-            *('tools/test.py', pose_model[0], weights, '--out', out),
+            *('tools/test.py', pose_model[0], weights, '--dump', dump),
             *('--work-dir', tmp_path / 'work'),
         )
         assert status == 0, err
-        metrics.append(json.loads(out.read_text()))
-    assert metrics[0] == pytest.approx(metrics[1], abs=1e-3)
+        dumps.append(mmengine.load(dump))
+    for a, b in zip(*dumps):
+        np.testing.assert_allclose(
+            a['pred_instances']['keypoints'],
+            b['pred_instances']['keypoints'],
+            atol=0.1,
+        )
+    status, _, err = run_script(
+        'tools/test.py', pose_model[0], onnx_file, '--tta'
+    )
+    assert status == 2
+    assert '--tta needs a network for images of any size' in err
 
 
 def test_demo_wants_the_right_arguments(onnx_file, run_script, tmp_path):

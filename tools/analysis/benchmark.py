@@ -199,6 +199,8 @@ def check_args(args) -> None:
     if args.isolate and (args.memory or args.profile):
         raise InputError('--isolate is for times, not for --memory, --profile')
     if args.profile:
+        if args.amp:
+            raise InputError('--profile is of float32, leave out --amp')
         for spec in args.specs:
             check_profile(spec)
     check_device(args.device)
@@ -344,7 +346,9 @@ def record_of(args, sides: list, about: dict) -> dict:
         date=now(),
         section=args.section,
         title=args.title,
-        command=command_line('tools/analysis/benchmark.py', sys.argv[1:]),
+        command=command_line(
+            'tools/analysis/benchmark.py', sys.argv[1:], args.specs
+        ),
         results=results,
         **about,
     )

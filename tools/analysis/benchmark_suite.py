@@ -22,6 +22,8 @@ from mmpose_ext.analysis.suite import SUITE
 from mmpose_ext.errors import InputError, did_you_mean, run_tool
 
 _HERE = Path(__file__).parent
+# In the names of the configs that need it.
+TOY_DATA = 'toy-persons'
 
 
 def parse_args():
@@ -69,6 +71,16 @@ def select(sections: list) -> list:
     return [b for b in SUITE if b.section in (sections or known)]
 
 
+def check_toy_data() -> None:
+    """Check that the toy persons are there, before hours of work."""
+    marker = Path('data/toy_persons/toy_persons.json')
+    if not marker.exists():
+        raise InputError(
+            f"there is no '{marker}': make it with tools/make_toy_persons.py, "
+            'and run this from the root of the project'
+        )
+
+
 def command_of(benchmark, log: str) -> list:
     """The command that runs a benchmark."""
     return [
@@ -91,6 +103,8 @@ def main():
             print(shlex.join(command_of(benchmark, args.log)))
         return
 
+    if any(TOY_DATA in ' '.join(b.arguments) for b in todo):
+        check_toy_data()
     console = Console()
     failed = []
     for number, benchmark in enumerate(todo, 1):

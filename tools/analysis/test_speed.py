@@ -35,6 +35,7 @@ from mmpose_ext.analysis.records import (
     check_log,
     command_line,
     now,
+    without_absolute_paths,
 )
 from mmpose_ext.engine.checks import (
     check_checkpoint_file,
@@ -278,11 +279,12 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     show(sides)
 
     machine = describe_machine()
+    machine['threads'] = args.threads or machine['threads']
     settings = dict(
         rounds=args.rounds,
         batch=ours.batch_size,
         workers=ours.num_workers,
-        threads=args.threads or machine['threads'],
+        threads=machine['threads'],
     )
     about = dict(
         kind='time',
@@ -297,9 +299,14 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
             date=now(),
             section=args.section,
             title=args.title,
-            command=command_line('tools/analysis/test_speed.py', argv),
+            command=command_line(
+                'tools/analysis/test_speed.py', argv, [args.config]
+            ),
             results=[
-                {k: v for k, v in side.items() if k != 'seconds'}
+                dict(
+                    {k: v for k, v in side.items() if k != 'seconds'},
+                    name=without_absolute_paths(side['name']),
+                )
                 for side in sides
             ],
             **about,

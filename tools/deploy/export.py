@@ -2,8 +2,8 @@
 
 The file runs without the config and the checkpoint, in PoseModel, the demos
 and tools/test.py; the batch size is free, for bottom-up models the image size
-too. It is compared with PyTorch on real images first, and not written if it
-differs by more than 1e-4.
+too. It is compared with PyTorch on images first (--images, or drawn persons),
+and not written if it differs by more than 1e-4.
 
 With --int8, an 8-bit OpenVINO network is written, calibrated on a folder of
 images, and tested on the config's test data, next to PyTorch.
@@ -13,6 +13,7 @@ import argparse
 import copy
 import os
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 import mmpose_ext  # noqa: F401  # isort: skip  first: it mends the others
@@ -87,7 +88,8 @@ def parse_args(argv=None):
         '--max-samples',
         type=positive_int,
         default=300,
-        help='network inputs to calibrate with, at most (default: 300)',
+        help='network inputs to calibrate with, at most; a flip test makes '
+        'two of a person (default: 300)',
     )
     parser.add_argument(
         '--evaluate',
@@ -109,7 +111,9 @@ def output_path(args) -> Path:
     suffix = SUFFIXES[args.format]
     if args.out is None:
         end = '-int8' if args.int8 else ''
-        return Path(f'{Path(args.config).stem}{end}{suffix}')
+        # Not its stem: base names may have a dot, and no suffix.
+        name = Path(args.config).name.removesuffix('.py')
+        return Path(f'{name}{end}{suffix}')
     if Path(args.out).suffix != suffix:
         raise InputError(
             f"--out '{args.out}' must end in {suffix} for --format "
@@ -124,7 +128,7 @@ def load_samples(args, pattern: str, model):
     if pattern is None:
         return draw_samples(COMPARED, top_down)
     boxes = read_annotated_boxes(args.ann_file) if args.ann_file else None
-    if boxes and not top_down:
+    if boxes is not None and not top_down:
         raise InputError(
             f'{args.config} is of a bottom-up model, which finds the persons '
             f'itself: leave out --ann-file {args.ann_file}'
@@ -145,8 +149,12 @@ def check_arguments(args) -> Path:
         list_images(args.int8)
     if args.images:
         list_images(args.images)
-    if args.ann_file and not (args.images or args.int8):
-        raise InputError('--ann-file needs --images or --int8')
+    if args.ann_file:
+        if not (args.images or args.int8):
+            raise InputError('--ann-file needs --images or --int8')
+        boxes = read_annotated_boxes(args.ann_file)
+        for pattern in filter(None, (args.images, args.int8)):
+            next(read_samples(list_images(pattern), boxes))
     check_checkpoint_file(args.checkpoint)
     return path
 
@@ -158,8 +166,9 @@ def show(console: Console, what: str, before: dict, after: dict) -> None:
         b = after[name]
         table.add_row(name, f'{a:.4f}', f'{b:.4f}', f'{b - a:+.4f}')
     console.print(table)
-    (a, name), (b, _) = find_accuracy(before), find_accuracy(after)
-    console.print(f'loss in {name}: {a - b:.2f}')
+    with suppress(InputError):  # of other metrics the table has to do
+        (a, name), (b, _) = find_accuracy(before), find_accuracy(after)
+        console.print(f'loss in {name}: {a - b:.2f}')
 
 
 def main(argv=None) -> None:
@@ -200,20 +209,21 @@ def main(argv=None) -> None:
             plain = draft
             draft = Path(folder, 'int8', path.name)
             quantize_model(model, plain, draft, recording, args.max_samples)
-        if args.evaluate:
-            before, after = (
-                load_and_evaluate(tested, weights).metrics
-                for weights in (args.checkpoint, str(draft))
-            )
-            what = 'OpenVINO int8' if args.int8 else args.format
-            show(console, what, before, after)
         # The network's own file last: where it is, all is there.
         for file in reversed(files):
             os.replace(draft.with_name(file.name), file)
-    size = sum(file.stat().st_size for file in files) / 2**20
-    console.print(
-        f'{path}: {size:.1f} MiB in {len(files)} file(s)', soft_wrap=True
-    )
+        size = sum(file.stat().st_size for file in files) / 2**20
+        console.print(
+            f'{path}: {size:.1f} MiB in {len(files)} file(s)', soft_wrap=True
+        )
+        if args.evaluate:
+            tested.work_dir = folder
+            before, after = (
+                load_and_evaluate(tested, weights).metrics
+                for weights in (args.checkpoint, str(path))
+            )
+            what = 'OpenVINO int8' if args.int8 else args.format
+            show(console, what, before, after)
 
 
 if __name__ == '__main__':

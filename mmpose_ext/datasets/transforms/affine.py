@@ -124,7 +124,7 @@ class PaddedTopdownAffine(TopdownAffine):
             matrix,
             tuple(self.input_size),
             flags=cv2.INTER_LINEAR,
-            borderValue=(self.border_value,) * 3,
+            borderValue=(self.border_value,) * 4,
         )
 
     def __repr__(self) -> str:

@@ -202,7 +202,9 @@ class Cutout(_Occlusion):
         start = np.rint(drawn[:, 1:] * (width, height) - side / 2)
         return _clip(start, start + side, (height, width))
 
-    def _cover(self, img: np.ndarray, results: Dict) -> np.ndarray:
+    def _cover(
+        self, img: np.ndarray, results: Dict
+    ) -> Callable[[], np.ndarray]:
         holes = self._sample_holes(*img.shape[:2])
         # Slices of Python's numbers are the faster ones.
         parts = [img[y1:y2, x1:x2] for x1, y1, x2, y2 in holes.tolist()]
@@ -283,7 +285,9 @@ class BodyMasking(_Occlusion):
         distance = 1 + (drawn[1:] * limit).astype(int)
         return centre + _QUADRANTS * distance
 
-    def _cover(self, img: np.ndarray, results: Dict) -> np.ndarray:
+    def _cover(
+        self, img: np.ndarray, results: Dict
+    ) -> Callable[[], np.ndarray]:
         vertices = self._sample_vertices(*img.shape[:2])
         hull = cv2.convexHull(vertices.astype(np.int32))
         # All is done within the hull's box, of which slices clip the end.
