@@ -108,7 +108,7 @@ def _test(title: str, *arguments: str) -> Benchmark:
     return Benchmark(
         'Whole test of the toy persons, with flip',
         title,
-        (*arguments, *_THREADS, '--rounds', '5'),
+        (*arguments, *_THREADS, '--rounds', '3'),
         tool='test_speed.py',
     )
 
