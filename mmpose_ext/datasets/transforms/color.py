@@ -74,8 +74,9 @@ def _permute(img: np.ndarray, order: np.ndarray) -> np.ndarray:
     """A contiguous image of the channels in this order."""
     if img.dtype != np.uint8:
         return img.take(order, axis=2)
-    # The same, but several times as fast.
-    permuted = np.empty_like(img, order='C')
-    pairs = np.stack([order, np.arange(len(order))], axis=1)
-    cv2.mixChannels([img], [permuted], pairs.ravel().tolist())
+    # The same, but several times as fast, as it is than cv2.mixChannels.
+    permuted, plane = np.empty_like(img, order='C'), None
+    for new, old in enumerate(order):
+        plane = cv2.extractChannel(img, int(old), plane)
+        cv2.insertChannel(plane, permuted, new)
     return permuted
