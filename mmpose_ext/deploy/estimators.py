@@ -148,19 +148,19 @@ def kind_of(model: BasePoseEstimator) -> str:
     return 'bottomup' if is_bottomup else 'topdown'
 
 
-def model_config(file: Union[str, Path]) -> dict:
+def model_config(network: Network) -> dict:
     """The ``model`` of a config that uses an exported file.
 
     Args:
-        file (str | Path): The file.
+        network (Network): The opened file.
 
     Raises:
-        InputError: The file cannot be used.
+        InputError: The file was exported by something else.
     """
-    kind = open_network(file).metadata['kind']
+    kind = network.metadata['kind']
     classes: List[type] = [ExportedTopdownEstimator, ExportedBottomupEstimator]
     (found,) = (c.__name__ for c in classes if c.kind == kind)
-    return dict(type=found, file=str(file))
+    return dict(type=found, file=network.path)
 
 
 def use_exported(config: Config, file: str) -> None:
@@ -176,7 +176,7 @@ def use_exported(config: Config, file: str) -> None:
         InputError: The file cannot be used.
     """
     network = open_network(file)
-    model = model_config(file)
+    model = model_config(network)
     decoder = (config.model.get('head') or {}).get('decoder') or {}
     size = decoder.get('input_size')
     expected = network.shape[:1:-1]
@@ -214,7 +214,9 @@ def load_exported(
     config = Config(
         dict(
             model=dict(
-                **model_config(file), device=device, num_threads=num_threads
+                **model_config(open_network(file)),
+                device=device,
+                num_threads=num_threads,
             ),
             default_scope='mmpose',
         )
