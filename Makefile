@@ -24,20 +24,13 @@ demo:
 	$(PY) tools/toy_demo.py
 
 # One thread per worker: small tensors gain nothing from more.
-PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest -n logical --maxprocesses 8 \
-    --dist worksteal --cov --durations=10
-# In processes of their own: a training in a process that has run OpenVINO or
-# ONNX Runtime was seen to end in a segmentation fault.
-RUNTIMES := tests/test_deploy tests/test_analysis/test_runtime_steps.py \
-    tests/test_tools/test_export.py
-
 test:
 	$(INSTALL) $(STACK) deploy tests
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m pip check
-	$(PYTEST) $(addprefix --ignore=,$(RUNTIMES)) --cov-fail-under=0
-	$(PYTEST) $(RUNTIMES) --cov-append --cov-fail-under=90
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n logical --maxprocesses 8 \
+	    --dist worksteal --cov --cov-fail-under=90 --durations=10
 
 lint:
 	$(INSTALL) venv tests

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from ..engine.folding import fold_batch_norms
 from ..errors import InputError
 from .metadata import KEY
-from .runtimes import SEAL, SUFFIXES, UNSEALED, require, seal
+from .runtimes import SEAL, SUFFIXES, UNSEALED, openvino_core, require, seal
 
 _AXES = ('batch', 'channels', 'height', 'width')
 
@@ -63,7 +63,7 @@ def export_network(
             onnx_file.write_bytes(seal(onnx_file.read_bytes()))
             os.replace(onnx_file, path)
         else:
-            model = require('openvino').Core().read_model(str(onnx_file))
+            model = openvino_core().read_model(str(onnx_file))
             _save_openvino(model, path, metadata)
 
 
@@ -90,7 +90,7 @@ def quantize(
     if not len(inputs):
         raise InputError('quantisation needs inputs, got none')
     nncf = require('nncf')
-    model = require('openvino').Core().read_model(str(path))
+    model = openvino_core().read_model(str(path))
     # The range of all inputs, not NNCF's average of each one's: peaks of
     # heatmaps are rare and must not be cut off.
     ranges = require('nncf.quantization.range_estimator')

@@ -1,6 +1,7 @@
 """Exported files, run by ONNX Runtime or OpenVINO."""
 
 import zlib
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any, List, Optional, Union
@@ -44,6 +45,29 @@ def require(module: str) -> Any:
             f"'{module}' cannot be imported ({e}); to install what exported "
             'files need: pip install "mmpose-ext[deploy]"'
         ) from e
+
+
+def openvino_core() -> Any:
+    """The only ``openvino.Core`` of this process.
+
+    A core's part for the CPU gives the thread a stack for its signal
+    handlers, and frees it when the core goes, even if another core has noted
+    it as the stack to go back to. Of two cores that end in the order in which
+    they began a freed stack is left, and the next signal, as of a data
+    loader's worker that ends, kills the process (OpenVINO 2026.4).
+
+    Raises:
+        InputError: OpenVINO is not installed.
+    """
+    return _core(require('openvino'))
+
+
+@cache
+def _core(openvino: Any) -> Any:
+    core = openvino.Core()
+    # Loads the CPU's part now, ahead of that of NNCF's cores.
+    core.get_property('CPU', 'FULL_DEVICE_NAME')
+    return core
 
 
 def open_network(
@@ -185,9 +209,8 @@ class OpenVinoNetwork(Network):
     """An ``.xml`` and ``.bin`` in OpenVINO; see :func:`open_network`."""
 
     def __init__(self, path: str, device: str, num_threads: Optional[int]):
-        openvino = require('openvino')
+        core = openvino_core()
         self.path = path
-        core = openvino.Core()
         wanted = device.partition(':')[0].upper()
         if wanted not in core.available_devices:
             raise InputError(

@@ -2,7 +2,9 @@
 
 import copy
 import shutil
+import subprocess
 import sys
+import textwrap
 
 import numpy as np
 import pytest
@@ -163,3 +165,27 @@ def test_missing_runtime(exported, format_, module, monkeypatch):
         open_network(exported[format_])
     with pytest.raises(InputError, match=module):
         require(module)
+
+
+def test_signals_after_networks_that_are_gone(exported):
+    code = f"""
+        import faulthandler, signal
+        from mmpose_ext.deploy.runtimes import open_network
+
+        faulthandler.enable()
+        path = {str(exported['openvino'])!r}
+        networks = [open_network(path) for _ in range(3)]
+        while networks:
+            networks.pop(0)
+        caught = []
+        signal.signal(signal.SIGUSR1, lambda *_: caught.append(1))
+        signal.raise_signal(signal.SIGUSR1)
+        print(len(caught))
+    """
+    done = subprocess.run(
+        [sys.executable, '-c', textwrap.dedent(code)],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split()[-1] == '1'

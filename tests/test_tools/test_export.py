@@ -1,11 +1,7 @@
 """tools/deploy/export.py, and what takes its files, from the command line."""
 
 import json
-import os
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import mmengine
 import numpy as np
@@ -20,8 +16,6 @@ pytest.importorskip('onnxruntime')
 pytest.importorskip('openvino')
 pytest.importorskip('nncf')
 
-ROOT = Path(__file__).parents[2]
-
 
 @pytest.fixture(scope='module')
 def pose_model(tiny_config, tmp_path_factory):
@@ -32,25 +26,6 @@ def pose_model(tiny_config, tmp_path_factory):
         model = build_pose_estimator(Config.fromfile(tiny_config).model)
     torch.save(dict(state_dict=model.state_dict(), meta={}), checkpoint)
     return str(tiny_config), str(checkpoint)
-
-
-@pytest.fixture
-def run_script():
-    """Run a script in a process of its own: exit status, stdout, stderr.
-
-    Not in this one, for the runtimes' threads and memory to end with it.
-    """
-
-    def run(script, *args):
-        done = subprocess.run(
-            [sys.executable, str(ROOT / script), *map(str, args)],
-            capture_output=True,
-            text=True,
-            env=dict(os.environ, PYTHONPATH=str(ROOT)),
-        )
-        return done.returncode, done.stdout, done.stderr
-
-    return run
 
 
 @pytest.fixture
@@ -163,4 +138,20 @@ def test_wrong_arguments(export, options, message, tmp_path, monkeypatch):
     status, _, err = export(*options)
     assert status == 2
     assert re.search(message, err)
+    assert not list(tmp_path.iterdir())
+
+
+def test_models_that_cannot_be_exported(
+    pose_model, run_script, tmp_path, monkeypatch
+):
+    import mmpose_ext.deploy.export as module
+
+    monkeypatch.setattr(module, 'TOLERANCE', -1)
+    path = tmp_path / 'a.onnx'
+    status, _, err = run_script(
+        *('tools/deploy/export.py', *pose_model),
+        *('--format', 'onnx', '--out', path),
+    )
+    assert status == 2
+    assert 'nothing is written' in err
     assert not list(tmp_path.iterdir())
