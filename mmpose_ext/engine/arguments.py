@@ -1,6 +1,7 @@
 """Types of command line arguments, for ``argparse``."""
 
 import argparse
+import math
 
 import torch
 
@@ -16,6 +17,23 @@ def positive_int(text: str) -> int:
             f"expected a whole number above zero, got '{text}'"
         )
     return int(text)
+
+
+def positive_number(text: str) -> float:
+    """A finite number above zero.
+
+    Raises:
+        argparse.ArgumentTypeError: It is none.
+    """
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError(
+            f"expected a number above zero, got '{text}'"
+        )
+    return number
 
 
 def usable_device(name: str) -> str:

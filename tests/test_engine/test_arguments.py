@@ -5,7 +5,11 @@ from argparse import ArgumentTypeError
 import pytest
 import torch
 
-from mmpose_ext.engine.arguments import positive_int, usable_device
+from mmpose_ext.engine.arguments import (
+    positive_int,
+    positive_number,
+    usable_device,
+)
 
 
 def test_positive_int():
@@ -13,6 +17,13 @@ def test_positive_int():
     for text in ('0', '-1', '1.5', 'many', ''):
         with pytest.raises(ArgumentTypeError, match=f"got '{text}'"):
             positive_int(text)
+
+
+def test_positive_number():
+    assert positive_number('0.5') == 0.5
+    for text in ('0', '-1', 'nan', 'inf', 'many', ''):
+        with pytest.raises(ArgumentTypeError, match=f"got '{text}'"):
+            positive_number(text)
 
 
 def test_usable_device():

@@ -32,7 +32,6 @@ import re
 import string
 import sys
 from dataclasses import asdict
-from functools import partial
 
 import mmpose_ext  # isort: skip  first: it mends the others
 import cv2
@@ -45,17 +44,24 @@ from mmpose_ext.analysis import describe_machine, measure
 from mmpose_ext.analysis.isolation import IsolatedCall
 from mmpose_ext.analysis.latency import ratio_of, spread
 from mmpose_ext.analysis.memory import measure_memory
+from mmpose_ext.analysis.options import (
+    add_output_options,
+    check_output_options,
+)
 from mmpose_ext.analysis.page import frames_per_second, milliseconds
 from mmpose_ext.analysis.profiling import check_profile, hot_spots
 from mmpose_ext.analysis.records import (
     append_record,
-    check_log,
     command_line,
     now,
     without_absolute_paths,
 )
 from mmpose_ext.analysis.specs import load_spec
-from mmpose_ext.engine.checks import check_output_file
+from mmpose_ext.engine.arguments import (
+    positive_int,
+    positive_number,
+    usable_device,
+)
 from mmpose_ext.errors import InputError, run_tool
 from mmpose_ext.inference.files import write_json
 
@@ -67,14 +73,6 @@ def parse_map(text: str) -> tuple:
     if not re.fullmatch(r'([1-9]\d*x){2}[1-9]\d*', text):
         raise argparse.ArgumentTypeError(f'expected CxHxW, got {text}')
     return tuple(int(n) for n in text.split('x'))
-
-
-def positive(kind, text: str):
-    """Read a number above zero."""
-    number = kind(text)
-    if not number > 0:
-        raise argparse.ArgumentTypeError(f'expected more than 0, got {text}')
-    return number
 
 
 def parse_args():
@@ -89,11 +87,10 @@ def parse_args():
         help='two or more, the last for the others to be compared with; one '
         'is enough with --profile or --memory',
     )
-    integer = partial(positive, int)
     parser.add_argument(
         '--shape',
         nargs=2,
-        type=integer,
+        type=positive_int,
         metavar=('H', 'W'),
         help='images in pixels (default: as in the pipeline of each config)',
     )
@@ -105,16 +102,20 @@ def parse_args():
         metavar='CxHxW',
         help='the maps that a module by itself gets',
     )
-    parser.add_argument('--batch', type=integer, default=1)
+    parser.add_argument('--batch', type=positive_int, default=1)
     parser.add_argument(
         '--persons',
-        type=integer,
+        type=positive_int,
         default=3,
         help='persons of an image, but of a top-down training (default: 3)',
     )
-    parser.add_argument('--device', default='cpu', help='default: cpu')
     parser.add_argument(
-        '--threads', type=integer, help='CPU threads (default: as torch does)'
+        '--device', type=usable_device, default='cpu', help='default: cpu'
+    )
+    parser.add_argument(
+        '--threads',
+        type=positive_int,
+        help='CPU threads (default: as torch does)',
     )
     parser.add_argument(
         '--dtype', choices=DTYPES, default='float32', help='weights and inputs'
@@ -124,21 +125,21 @@ def parse_args():
     )
     parser.add_argument(
         '--rounds',
-        type=integer,
+        type=positive_int,
         default=20,
         help='measurements of each, in turns; with --profile, also the calls '
         'that are profiled (default: 20)',
     )
     parser.add_argument(
         '--warmup',
-        type=integer,
+        type=positive_int,
         default=3,
         help='calls of each that are not measured; with --memory, all calls '
         '(default: 3)',
     )
     parser.add_argument(
         '--min-seconds',
-        type=partial(positive, float),
+        type=positive_number,
         default=0.05,
         help='least duration of a measurement (default: 0.05)',
     )
@@ -159,36 +160,14 @@ def parse_args():
         action='store_true',
         help='name the operators or functions that take the time, too',
     )
-    parser.add_argument('--out', help='JSON file to write')
-    parser.add_argument(
-        '--overwrite', action='store_true', help='replace an existing --out'
-    )
-    parser.add_argument(
-        '--log',
-        metavar='FILE.jsonl',
-        help='JSON lines file to append the result to; '
-        'tools/analysis/benchmark_page.py makes a page of it',
-    )
-    parser.add_argument('--title', help='of the result in the --log')
-    parser.add_argument(
-        '--section',
-        default='Others',
-        help='of the page that the result belongs to (default: %(default)s)',
-    )
+    add_output_options(parser)
     # SPECs may stand before, between and behind the options.
     return parser.parse_intermixed_args()
 
 
 def check_args(args) -> None:
     """Check all that can be known before the work starts."""
-    if args.out:
-        check_output_file(args.out, args.overwrite)
-    if args.log:
-        if not args.title:
-            raise InputError('--log needs a --title for the result')
-        check_log(args.log)
-    elif args.title:
-        raise InputError('--title is of no use without --log')
+    check_output_options(args)
     if len(args.specs) > len(string.ascii_lowercase):
         raise InputError(f'expected 2 to 26 specs, got {len(args.specs)}')
     if len(args.specs) == 1 and not (args.profile or args.memory):
@@ -203,16 +182,6 @@ def check_args(args) -> None:
             raise InputError('--profile is of float32, leave out --amp')
         for spec in args.specs:
             check_profile(spec)
-    check_device(args.device)
-
-
-def check_device(device: str) -> None:
-    """Check that torch can compute there."""
-    try:
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as e:
-        reason = str(e).splitlines()[0]
-        raise InputError(f"cannot use device '{device}': {reason}") from e
 
 
 def measure_time(args, options: dict) -> list:

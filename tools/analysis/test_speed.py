@@ -30,17 +30,20 @@ from rich.table import Table
 
 from mmpose_ext.analysis import describe_machine
 from mmpose_ext.analysis.latency import ratio_of, spread
+from mmpose_ext.analysis.options import (
+    add_output_options,
+    check_output_options,
+)
 from mmpose_ext.analysis.records import (
     append_record,
-    check_log,
     command_line,
     now,
     without_absolute_paths,
 )
+from mmpose_ext.engine.arguments import positive_int
 from mmpose_ext.engine.checks import (
     check_checkpoint_file,
     check_config,
-    check_output_file,
 )
 from mmpose_ext.engine.command_line import merge_cfg_options
 from mmpose_ext.engine.config import load_config
@@ -116,10 +119,15 @@ def parse_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
         'the same, otherwise random ones)',
     )
     parser.add_argument(
-        '--rounds', type=int, default=3, help='runs of each (default: 3)'
+        '--rounds',
+        type=positive_int,
+        default=3,
+        help='runs of each (default: 3)',
     )
     parser.add_argument(
-        '--threads', type=int, help='CPU threads (default: as torch does)'
+        '--threads',
+        type=positive_int,
+        help='CPU threads (default: as torch does)',
     )
     for name, whose in (('cfg', 'both configs'), ('against', "MMPose's")):
         parser.add_argument(
@@ -129,39 +137,16 @@ def parse_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
             metavar='KEY=VALUE',
             help=f'replace values of {whose}',
         )
-    parser.add_argument('--out', help='JSON file to write')
-    parser.add_argument(
-        '--overwrite', action='store_true', help='replace an existing --out'
-    )
-    parser.add_argument(
-        '--log',
-        metavar='FILE.jsonl',
-        help='JSON lines file to append the result to, as for benchmark.py',
-    )
-    parser.add_argument('--title', help='of the result in the --log')
-    parser.add_argument(
-        '--section',
-        default='Test',
-        help='of the page that the result belongs to (default: %(default)s)',
-    )
+    add_output_options(parser, section='Test')
     return parser.parse_args(argv)
 
 
 def check_args(args: argparse.Namespace) -> None:
     """Check all that can be known before the work starts."""
-    for name in ('rounds', 'threads'):
-        value = getattr(args, name)
-        if value is not None and value < 1:
-            raise InputError(f'--{name} must be at least 1, got {value}')
     for path in (args.checkpoint, args.against_checkpoint):
         if path:
             check_checkpoint_file(path)
-    if args.out:
-        check_output_file(args.out, args.overwrite)
-    if args.log:
-        if not args.title:
-            raise InputError('--log needs a --title for the result')
-        check_log(args.log)
+    check_output_options(args)
     if not MMPOSE.is_file():
         raise InputError(
             f"MMPose's own tools/test.py is not at '{MMPOSE}': install MMPose "
