@@ -18,7 +18,7 @@ _MAX_CHANNELS = 4
 # Random places, for each patch, that are looked at for background.
 _TRIES = 8
 # Signs of (x, y) in the quadrants around a point, in circular order.
-_QUADRANTS = np.array([(1, 1), (-1, 1), (-1, -1), (1, -1)])
+_QUADRANTS = np.array([(1, 1), (-1, 1), (-1, -1), (1, -1)], np.int32)
 
 
 class _Occlusion(BaseTransform):
@@ -278,18 +278,19 @@ class BodyMasking(_Occlusion):
     @cache_randomness
     def _sample_vertices(self, height: int, width: int) -> np.ndarray:
         """Draw the vertices (4, 2) as whole x, y, one for each quadrant."""
+        size = np.array((width, height))
+        limit = np.maximum((self.max_size * size).astype(int), 1)
         drawn = np.random.rand(5, 2)
-        size = (width, height)
-        centre = ((1 + drawn[0]) / 3 * size).astype(int)
-        limit = [max(1, int(self.max_size * length)) for length in size]
-        distance = 1 + (drawn[1:] * limit).astype(int)
-        return centre + _QUADRANTS * distance
+        drawn[0] = (drawn[0] + 1) / 3 * size
+        drawn[1:] = drawn[1:] * limit + 1
+        centre, *_ = whole = drawn.astype(np.int32)
+        return centre + _QUADRANTS * whole[1:]
 
     def _cover(
         self, img: np.ndarray, results: Dict
     ) -> Callable[[], np.ndarray]:
         vertices = self._sample_vertices(*img.shape[:2])
-        hull = cv2.convexHull(vertices.astype(np.int32))
+        hull = cv2.convexHull(vertices)
         # All is done within the hull's box, of which slices clip the end.
         left, top, width, height = cv2.boundingRect(hull)
         x1, y1 = corner = max(left, 0), max(top, 0)
@@ -306,14 +307,16 @@ class BodyMasking(_Occlusion):
         if drawn:
             cv2.fillConvexPoly(part, hull, colour.tolist())
         else:
-            filled = np.empty_like(part)
-            self._paint([filled], colour)
+            if colour is None:
+                filled = self._make_noise(part.size).reshape(part.shape)
+            else:
+                filled = np.full(part.shape, colour, part.dtype)
             cv2.copyTo(filled, mask[:-1, :-1], part)
 
         def find_hidden() -> np.ndarray:
-            xy = np.fmax(_pixels(results) - corner, -1)
-            x, y = np.minimum(xy, (width, height)).astype(int).T
-            return mask[y, x].T > 0
+            xy = np.fmax(_pixels(results) - np.array(corner), -1)
+            xy = np.minimum(xy, np.array((width, height))).astype(int)
+            return mask[xy[..., 1], xy[..., 0]] > 0
 
         return find_hidden
 
