@@ -70,6 +70,17 @@ def _runtimes(
     )
 
 
+def _one_process(title: str, config: str) -> Benchmark:
+    return Benchmark(
+        'Inference runtimes',
+        f'{title}, batch 1, both in one process',
+        (
+            *(f'openvino:{config}', f'eager:{config}'),
+            *(*_THREADS, '--min-seconds', '0.5', '--rounds', '9'),
+        ),
+    )
+
+
 def _training(
     title: str, configs: Sequence[str], batch: int
 ) -> List[Benchmark]:
@@ -157,6 +168,8 @@ SUITE = [
         _RAM_GPR,
         *(f'openvino:{_HRNET}', f'eager:{_HRNET}'),
     ),
+    _one_process('GCCPM, 2 stages', _CPM2),
+    _one_process('RAM + GPR W32', _RAM_GPR),
     _runtimes('PSM W32 at 384x288', _PSM),
     _runtimes('LOGO-CAP W32 at 256x256', _LOGOCAP, shape=(256, 256)),
     Benchmark(
