@@ -1,6 +1,7 @@
 import copy
 import logging
 
+import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
@@ -8,6 +9,7 @@ from mmpose.models import TopdownPoseEstimator
 from mmpose.registry import MODELS
 from torch import nn
 
+from mmpose_ext.analysis.pose_steps import load_predict
 from mmpose_ext.engine import fast_test
 from mmpose_ext.engine.config import load_config
 from mmpose_ext.engine.fast_test import (
@@ -130,6 +132,37 @@ def test_networks_of_the_papers(warnings):
         model = speed_up(MODELS.build(cfg.model))
         norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
         assert len(norms) == left, name
+    assert warnings == []
+
+
+@pytest.mark.parametrize(
+    'name',
+    [
+        'ram-gpr_hrnet-w16_1xb8-15e_toy-persons-128x96',
+        'psm_hrnet-w8_1xb8-10e_toy-persons-128x96',
+        'gccpm-2stage_ushape_mobilenet-v1-w0.5_1xb8-12e_toy-lip-128x128',
+        'logocap_hrnet-w16_1xb4-20e_toy-persons-192x192',
+    ],
+)
+@torch.no_grad()
+def test_poses_of_a_flip_test(name, warnings):
+    """With all that a test does, also to the maps of the mirror images."""
+    cfg = load_config(name)
+    cfg.model.test_cfg.flip_test = True
+    use_fused_flip(cfg)
+    call = load_predict(cfg, batch=2)
+    images, samples = call.args
+    model = call.module.__self__
+    fast = speed_up(model, images)
+    want = model.predict(images, copy.deepcopy(samples))
+    got = fast.predict(images, copy.deepcopy(samples))
+    for a, b in zip(want, got):
+        expected, found = a.pred_instances, b.pred_instances
+        assert len(expected) == len(found) > 0
+        for key in ('keypoints', 'keypoint_scores'):
+            np.testing.assert_allclose(
+                found[key], expected[key], rtol=1e-3, atol=1e-3
+            )
     assert warnings == []
 
 
