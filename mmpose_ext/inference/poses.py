@@ -4,9 +4,11 @@ from typing import Optional
 
 import numpy as np
 from mmengine.config import Config
+from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 from mmpose.apis import inference_bottomup, inference_topdown, init_model
 from mmpose.models import BottomupPoseEstimator, TopdownPoseEstimator
+from mmpose.registry import MODELS
 from torch import nn
 
 from ..engine.checks import explain_unknown_types, load_checkpoint_strictly
@@ -37,15 +39,30 @@ def load_pose_model(config: Config, checkpoint: str, device: str) -> nn.Module:
                 f"expected a '{key}' in it"
             )
     with explain_unknown_types(config):
+        # Before it is built: MMPose cannot read the data of other models.
+        kind = _class_of(config)
+        if not issubclass(kind, (TopdownPoseEstimator, BottomupPoseEstimator)):
+            raise InputError(
+                f'{config.filename} is a {kind.__name__}, expected a '
+                'TopdownPoseEstimator or a BottomupPoseEstimator'
+            )
         model = init_model(config, device='cpu')
-    if not isinstance(model, (TopdownPoseEstimator, BottomupPoseEstimator)):
-        raise InputError(
-            f'{config.filename} is a {type(model).__name__}, expected a '
-            'TopdownPoseEstimator or a BottomupPoseEstimator'
-        )
     meta = load_checkpoint_strictly(model, checkpoint).get('meta', {})
     model.dataset_meta = meta.get('dataset_meta', model.dataset_meta)
     return model.to(device)
+
+
+def _class_of(config: Config) -> type:
+    """The class of a config's model."""
+    kind = config.model.type
+    if isinstance(kind, type):
+        return kind
+    scope = config.get('default_scope', 'mmpose')
+    with MODELS.switch_scope_and_registry(scope) as registry:
+        found = registry.get(kind)
+    if found is None:
+        raise KeyError(f'{kind} is not in the {scope}::model registry')
+    return found
 
 
 def is_bottomup(model: nn.Module) -> bool:
@@ -120,6 +137,8 @@ def _topdown(
 
 
 def _bottomup(model: nn.Module, image: np.ndarray) -> InstanceData:
+    # As inference_topdown does it by itself.
+    init_default_scope(model.cfg.get('default_scope', 'mmpose'))
     (sample,) = inference_bottomup(model, image)
     found = sample.pred_instances.numpy()
     k = model.dataset_meta['num_keypoints']

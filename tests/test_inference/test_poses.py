@@ -148,6 +148,15 @@ def test_bottomup_boxes_and_scores_are_kept(bottomup, image, monkeypatch):
     assert poses.bbox_scores == [0.75]
 
 
+def test_bottomup_in_no_scope(bottomup, image, monkeypatch):
+    expected = estimate_poses(bottomup, image)
+    for step in bottomup.cfg.test_dataloader.dataset.pipeline:
+        step.pop('_scope_')  # of the base config
+    monkeypatch.setattr(DefaultScope, '_instance_dict', {})
+    found = estimate_poses(bottomup, image)
+    np.testing.assert_array_equal(found.keypoints, expected.keypoints)
+
+
 def test_bottomup_nobody(bottomup, image):
     bottomup.head.heatmap_conv_layers[-1].bias.data.fill_(-9)
     for poses in (
@@ -171,6 +180,11 @@ def test_mistakes(tiny_config, tiny_detector, weights):
     message = 'RTMDet, expected a TopdownPoseEstimator or a Bottomup'
     with pytest.raises(InputError, match=message):
         load_pose_model(Config.fromfile(tiny_detector[0]), weights, 'cpu')
+    detector = Config.fromfile(tiny_detector[0])
+    loader = dict(dataset=dict(type='CocoDataset', metainfo=dict(classes=())))
+    detector.train_dataloader = detector.test_dataloader = loader
+    with pytest.raises(InputError, match=message):
+        load_pose_model(detector, weights, 'cpu')
     for key in ('model', 'test_dataloader'):
         config = Config.fromfile(tiny_config)
         config.pop(key)
