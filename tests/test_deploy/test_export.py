@@ -15,6 +15,7 @@ from mmpose_ext.deploy.export import (
     check_agreement,
     compare,
     export_model,
+    quantize_model,
     record,
 )
 from mmpose_ext.deploy.formats import part_path
@@ -97,6 +98,22 @@ def test_parts_belong_to_their_network(family, tmp_path):
     part.unlink()
     with pytest.raises(InputError, match=r"'.*a\.refinement\.onnx' does not"):
         PoseModel(path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('family', ['logocap'], indirect=True)
+def test_parts_remain_in_single_precision(family, tmp_path):
+    model, samples, recording = family
+    path, out = tmp_path / 'a.xml', tmp_path / 'int8' / 'b.xml'
+    export_model(model, path, recording)
+    quantize_model(model, path, out, recording, 2)
+    parts = [part_path(file, 'refinement') for file in (path, out)]
+    for suffix in ('.xml', '.bin'):
+        first, second = (p.with_suffix(suffix).read_bytes() for p in parts)
+        assert first == second
+    size = path.with_suffix('.bin').stat().st_size
+    assert out.with_suffix('.bin').stat().st_size < 0.5 * size
+    assert PoseModel(out)(samples[0][0]).keypoints.shape[1:] == (17, 2)
 
 
 def test_another_networks_file_is_noticed(tiny_model, exported, samples):
