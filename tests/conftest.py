@@ -66,6 +66,19 @@ custom_hooks = [dict(type='RandomStateHook')]
 """
 
 
+@pytest.fixture(scope='session')
+def pose_model(tiny_config, tmp_path_factory):
+    """Config and random weights of a pose model."""
+    from mmpose.models import build_pose_estimator
+
+    checkpoint = tmp_path_factory.mktemp('pose') / 'random.pth'
+    torch.manual_seed(0)
+    with DefaultScope.overwrite_default_scope('mmpose'):
+        model = build_pose_estimator(Config.fromfile(tiny_config).model)
+    torch.save(dict(state_dict=model.state_dict(), meta={}), checkpoint)
+    return str(tiny_config), str(checkpoint)
+
+
 @pytest.fixture(autouse=True)
 def mmpose_scope():
     """Types are looked up as in MMPose, whatever a test before has left."""

@@ -7,25 +7,11 @@ import mmengine
 import numpy as np
 import pytest
 import torch
-from mmengine.config import Config
-from mmengine.registry import DefaultScope
-from mmpose.models import build_pose_estimator
 
 pytest.importorskip('onnxscript')
 pytest.importorskip('onnxruntime')
 pytest.importorskip('openvino')
 pytest.importorskip('nncf')
-
-
-@pytest.fixture(scope='module')
-def pose_model(tiny_config, tmp_path_factory):
-    """Config and random weights of a pose model."""
-    checkpoint = tmp_path_factory.mktemp('pose') / 'random.pth'
-    torch.manual_seed(0)
-    with DefaultScope.overwrite_default_scope('mmpose'):
-        model = build_pose_estimator(Config.fromfile(tiny_config).model)
-    torch.save(dict(state_dict=model.state_dict(), meta={}), checkpoint)
-    return str(tiny_config), str(checkpoint)
 
 
 @pytest.fixture

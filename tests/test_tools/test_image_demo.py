@@ -10,24 +10,12 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
-from mmengine.registry import DefaultScope
 from mmpose.models import build_pose_estimator
 
 from mmpose_ext.errors import InputError
 
 DEMO = Path(__file__).parents[2] / 'demo/image_demo.py'
 main = runpy.run_path(str(DEMO))['main']
-
-
-@pytest.fixture(scope='module')
-def pose_model(tiny_config, tmp_path_factory):
-    """Config and random weights of a pose model."""
-    checkpoint = tmp_path_factory.mktemp('pose') / 'random.pth'
-    torch.manual_seed(0)
-    with DefaultScope.overwrite_default_scope('mmpose'):
-        model = build_pose_estimator(Config.fromfile(tiny_config).model)
-    torch.save(dict(state_dict=model.state_dict(), meta={}), checkpoint)
-    return str(tiny_config), str(checkpoint)
 
 
 @pytest.fixture
