@@ -50,12 +50,15 @@ class _Exported:
 
     def __init__(
         self,
-        file: str,
+        file: Union[str, Network],
         test_cfg: Optional[dict] = None,
         device: str = 'cpu',
         num_threads: Optional[int] = None,
     ):
-        network = open_network(file, device, num_threads)
+        network = file
+        if not isinstance(file, Network):
+            network = open_network(file, device, num_threads)
+        file = network.path
         metadata = network.metadata
         if metadata['kind'] != self.kind:
             raise InputError(
@@ -99,8 +102,8 @@ class ExportedTopdownEstimator(_Exported, FusedFlipTopdownPoseEstimator):
     file, there are no weights to be loaded.
 
     Args:
-        file (str): The file, see
-            :func:`~mmpose_ext.deploy.runtimes.open_network`.
+        file (str | Network): The file, or what
+            :func:`~mmpose_ext.deploy.runtimes.open_network` has made of it.
         test_cfg (dict, optional): As of ``TopdownPoseEstimator``. Defaults to
             ``None``, that of the exported model.
         device (str): Where the network runs. Defaults to ``'cpu'``.
@@ -123,8 +126,8 @@ class ExportedBottomupEstimator(_Exported, FusedFlipBottomupPoseEstimator):
     layers of further files that lie beside this one.
 
     Args:
-        file (str): The file, see
-            :func:`~mmpose_ext.deploy.runtimes.open_network`.
+        file (str | Network): The file, or what
+            :func:`~mmpose_ext.deploy.runtimes.open_network` has made of it.
         test_cfg (dict, optional): As of ``BottomupPoseEstimator``. Defaults
             to ``None``, that of the exported model.
         device (str): Where the networks run. Defaults to ``'cpu'``.
@@ -211,16 +214,11 @@ def load_exported(
     Raises:
         InputError: The file cannot be used.
     """
-    config = Config(
-        dict(
-            model=dict(
-                **model_config(open_network(file)),
-                device=device,
-                num_threads=num_threads,
-            ),
-            default_scope='mmpose',
-        )
-    )
+    network = open_network(file, device, num_threads)
+    # The network itself, not to open the file again; its parts are opened.
+    model = dict(model_config(network), file=network)
+    model.update(device=device, num_threads=num_threads)
+    config = Config(dict(model=model, default_scope='mmpose'))
     with (
         DefaultScope.overwrite_default_scope('mmpose'),
         explain_unknown_types(config),

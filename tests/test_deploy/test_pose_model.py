@@ -9,7 +9,7 @@ from mmengine.registry import DefaultScope
 from mmpose.apis import inference_topdown
 from mmpose.registry import MODELS
 
-from mmpose_ext.deploy import PoseModel
+from mmpose_ext.deploy import PoseModel, estimators, runtimes
 from mmpose_ext.deploy.estimators import use_exported
 from mmpose_ext.engine.config import load_config
 from mmpose_ext.errors import InputError
@@ -49,6 +49,18 @@ def test_whole_image_scores_and_nobody(exported, samples):
     np.testing.assert_allclose(
         sample.pred_instances.keypoints, model(image, boxes[:1]).keypoints
     )
+
+
+def test_a_file_is_opened_once(exported, monkeypatch):
+    opened = []
+
+    def open_network(*args):
+        opened.append(args)
+        return runtimes.open_network(*args)
+
+    monkeypatch.setattr(estimators, 'open_network', open_network)
+    PoseModel(exported['onnx'], num_threads=1)
+    assert opened == [(exported['onnx'], 'cpu', 1)]
 
 
 def test_in_a_config(exported, tiny_model):
