@@ -162,8 +162,11 @@ def load_and_evaluate(
         use_fused_flip(cfg)
     name = Path(cfg.filename).stem
     cfg.work_dir = cfg.get('work_dir') or str(Path('work_dirs', name))
-    # MMEngine's loggers and the like are shared by runs of the same name.
+    # MMEngine's loggers and the like are shared by runs of the same name, and
+    # write to the folder of the first.
     cfg.experiment_name = f'{name}_{uuid.uuid4().hex}'
+    if cfg.get('visualizer'):
+        cfg.visualizer.name = cfg.experiment_name
     with explain_errors(cfg):
         runner = Runner.from_cfg(cfg)
         if not exported:

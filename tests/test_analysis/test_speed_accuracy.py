@@ -6,6 +6,7 @@ import torch
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmpose.registry import MODELS
+from mmpose.visualization import PoseLocalVisualizer
 
 from mmpose_ext.analysis import speed_accuracy
 from mmpose_ext.analysis.speed_accuracy import (
@@ -108,7 +109,10 @@ def test_identity(cfg, tiny_config, weights, tmp_path):
 
 def test_load_without_a_test(cfg, weights):
     metrics = {'coco/AP': 0.25}
+    cfg.visualizer = dict(type='PoseLocalVisualizer', name='of this test')
     model = load_and_evaluate(cfg, weights, metrics=metrics)
+    # A later run must not write to the folder of this one.
+    assert not PoseLocalVisualizer.check_instance_created('of this test')
     assert model.metrics == metrics
     assert model.top_down and model.test_set == 'person_keypoints_val'
     assert model.batch_size == 8 and len(model.dataset) > 0
