@@ -92,8 +92,14 @@ def test_the_same_config_has_the_same_weights(
 @pytest.mark.parametrize(
     ('args', 'message'),
     [
-        (['--rounds', 0], '--rounds: expected a whole number above zero'),
-        (['--threads', -1], '--threads: expected a whole number above zero'),
+        (
+            ['--rounds', 0],
+            "--rounds: expected a whole number above zero, got '0'",
+        ),
+        (
+            ['--threads', -1],
+            "--threads: expected a whole number above zero, got '-1'",
+        ),
         (['--checkpoint', 'none.pth'], "'none.pth' does not exist"),
         (['--against', 'none.py'], "config 'none.py' does not exist"),
         (['--log', 'log.jsonl'], '--log needs a --title'),
