@@ -1,0 +1,103 @@
+"""Checks of arguments: what passes, and what a message says."""
+
+import math
+import re
+
+import numpy as np
+import pytest
+
+from mmpose_ext.arguments import (
+    each,
+    finite,
+    fraction,
+    non_negative,
+    non_negative_int,
+    one_of,
+    positive,
+    positive_int,
+)
+
+# By check: what it takes, and the nearest that it does not.
+CHECKS = {
+    positive_int: ([1, 7, np.int64(3), np.uint8(255)], [0, -1, 1.0]),
+    non_negative_int: ([0, 1, np.int32(0)], [-1, 0.0, np.float32(2)]),
+    finite: ([-1e308, 0, 2.5, np.float32(0.5)], [10**400, -(10**400)]),
+    positive: ([5e-324, 1, np.float64(2)], [0, 0.0, -5e-324]),
+    non_negative: ([0, 0.0, 1e308], [-5e-324, -1]),
+    fraction: ([0, 1, 0.5, np.float16(1)], [-1e-9, 1 + 1e-9, 2]),
+}
+# What no check of a number takes.
+NO_NUMBERS = [
+    *(math.nan, math.inf, -math.inf, np.float32('nan'), np.float64('inf')),
+    *('3', 'text', '', b'3', None, True, False, np.True_, 1j),
+    *([], [3], (3,), {}, {'a': 1}, np.array([3]), object),
+]
+GOOD = [(check, v) for check, (good, _) in CHECKS.items() for v in good]
+BAD = [
+    (check, v) for check, (_, bad) in CHECKS.items() for v in bad + NO_NUMBERS
+]
+
+
+@pytest.mark.parametrize(('check', 'value'), GOOD)
+def test_good_values_are_returned_as_python_numbers(check, value):
+    result = check('width', value)
+    assert result == value
+    assert type(result) is (
+        int
+        if isinstance(value, np.integer)
+        else float
+        if isinstance(value, np.floating)
+        else type(value)
+    )
+
+
+@pytest.mark.parametrize(('check', 'value'), BAD)
+def test_bad_values_are_named(check, value):
+    said = rf'^width must be a .*, got {re.escape(repr(value))}$'
+    with pytest.raises(ValueError, match=said):
+        check('width', value)
+
+
+@pytest.mark.parametrize('values', [(192, 256), [192, 256], np.r_[192, 256]])
+def test_each_takes_lists_tuples_and_arrays(values):
+    result = each(positive_int, 'size', values, 2)
+    assert result == [192, 256]
+    assert {type(v) for v in result} == {int}
+
+
+def test_each_names_the_item():
+    with pytest.raises(ValueError, match=r'^size\[1\] must be .*, got 0$'):
+        each(positive_int, 'size', (192, 0))
+
+
+@pytest.mark.parametrize(
+    ('values', 'length', 'expected'),
+    [
+        ((), None, 'at least one number'),
+        (np.empty(0), None, 'at least one number'),
+        ((1,), 2, '2 numbers'),
+        ((1, 2, 3), 2, '2 numbers'),
+        ((), 2, '2 numbers'),
+        *(
+            (values, length, 'number')
+            for values in (5, None, '12', {1: 2, 3: 4}, np.ones((2, 2)))
+            for length in (None, 2)
+        ),
+    ],
+)
+def test_each_wants_a_sequence_of_the_length(values, length, expected):
+    said = rf'^size must be a list or tuple of .*{expected}.*, got '
+    with pytest.raises(ValueError, match=said) as e:
+        each(positive_int, 'size', values, length)
+    assert str(e.value).endswith(repr(values))
+
+
+def test_one_of():
+    assert one_of('stride', 4, (2, 4)) == 4
+    assert one_of('mode', 'a', {'a': 1, 'b': 2}) == 'a'
+    said = r"^mode must be one of 'a', 'b', got "
+    for value in ('c', None, 2, [], {}, np.ones(2), math.nan):
+        for choices in (('a', 'b'), {'a': 1, 'b': 2}):
+            with pytest.raises(ValueError, match=said) as e:
+                one_of('mode', value, choices)
+            assert str(e.value).endswith(repr(value))
