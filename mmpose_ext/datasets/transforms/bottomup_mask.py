@@ -28,14 +28,16 @@ class BottomupGridMask(BaseTransform):
 
         - img_shape, (h, w) of the image before the warp
         - input_size, (w, h) of the network input
-        - heatmaps (C, H, W)
-        - warp_mat (2, 3), from the image to the input
+        - heatmaps (C, H, W) (optional), or a list of them
+        - warp_mat (2, 3) (optional), from the image to the input; without
+          it, the image is the input
         - invalid_segs (optional), polygons or run lengths in COCO's format
         - flip_direction (optional)
 
     Added Keys:
 
-        - heatmap_mask (H, W), bool, True where the loss counts
+        - heatmap_mask (H, W), bool, True where the loss counts; a list where
+          ``heatmaps`` is one, of the shape (h, w) of the input without them
 
     Raises:
         ValueError: If ``flip_direction`` is neither horizontal nor None.
@@ -55,26 +57,43 @@ class BottomupGridMask(BaseTransform):
             raise ValueError(
                 f"flip_direction must be horizontal or None, got '{direction}'"
             )
-        height, width = results['heatmaps'].shape[1:]
         invalid = _decode(
             results.get('invalid_segs', []), results['img_shape']
         )
-        cells_per_px = np.divide((width, height), results['input_size'])
-        matrix = results['warp_mat'] * cells_per_px[:, None]
+        heatmaps = results.get('heatmaps')
+        if heatmaps is None:
+            size = tuple(results['input_size'])
+            mask = self._make_mask(invalid, results, size)
+        elif isinstance(heatmaps, list):
+            mask = [
+                self._make_mask(invalid, results, maps.shape[:0:-1])
+                for maps in heatmaps
+            ]
+        else:
+            mask = self._make_mask(invalid, results, heatmaps.shape[:0:-1])
+        results['heatmap_mask'] = mask
+        return results
+
+    @staticmethod
+    def _make_mask(
+        invalid: np.ndarray, results: Dict, size: Tuple[int, int]
+    ) -> np.ndarray:
+        """The mask on a grid of size (W, H), of what is invalid (h, w)."""
+        cells_per_px = np.divide(size, results['input_size'])
+        matrix = results.get('warp_mat', np.eye(2, 3)) * cells_per_px[:, None]
         # As bytes, which are rounded, it is cut as it is warped. Its columns
         # are contiguous, so it is the rows of the transposed mask that are.
         invalid = cv2.warpAffine(
             invalid.T,
             matrix[:, [1, 0, 2]],
-            (width, height),
+            size,
             flags=cv2.INTER_LINEAR,
             borderValue=1,
         )
         mask = invalid == 0
-        if direction is not None:
+        if results.get('flip_direction') is not None:
             mask = mask[:, ::-1]
-        results['heatmap_mask'] = np.ascontiguousarray(mask)
-        return results
+        return np.ascontiguousarray(mask)
 
     def __repr__(self) -> str:
         return f'{self.__class__.__name__}()'

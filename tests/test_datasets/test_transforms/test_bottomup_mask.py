@@ -115,6 +115,54 @@ def test_half_is_masked():
         assert columns[columns > 0].tolist() == expected
 
 
+def test_without_heatmaps_it_is_that_of_the_input():
+    """Half the size, and 8 px to the right in an input of 32 x 20 px."""
+    results = make_results(POLYGON, warp_mat=[[0.5, 0, 8], [0, 0.5, 0]])
+    del results['heatmaps']
+    results['input_size'] = [32, 20]
+    theirs = BottomupGetHeatmapMask()(dict(results, input_size=(32, 20)))
+    mask = BottomupGridMask()(results)['heatmap_mask']
+    # The image covers columns 8 to 27 of rows 0 to 11, the crowd in it
+    # columns 12 to 15 of rows 2 to 9.
+    expected = np.zeros((20, 32), bool)
+    expected[:12, 8:28] = True
+    expected[2:10, 12:16] = False
+    np.testing.assert_array_equal(mask, expected)
+    assert theirs['heatmap_mask'].shape == mask.shape
+
+
+def test_heatmaps_of_several_levels():
+    """As of GenerateTarget(multilevel=True): a mask for each."""
+    results = make_results(POLYGON, flip_direction='horizontal')
+    levels = [np.zeros((3, 6, 10)), np.zeros((3, 3, 5)), np.zeros((1, 24, 40))]
+    results['heatmaps'] = levels
+    masks = BottomupGridMask()(results)['heatmap_mask']
+    theirs = BottomupGetHeatmapMask()(results.copy())['heatmap_mask']
+    assert isinstance(masks, list) and isinstance(theirs, list)
+    assert [mask.shape for mask in masks] == [(6, 10), (3, 5), (24, 40)]
+    assert [mask.shape for mask in theirs] == [(6, 10), (3, 5), (24, 40)]
+    for mask, maps in zip(masks, levels):
+        alone = BottomupGridMask()(dict(results, heatmaps=maps))
+        np.testing.assert_array_equal(mask, alone['heatmap_mask'])
+    # Mirrored: columns 8 to 15 of 40 become columns 24 to 31.
+    expected = np.ones((24, 40), bool)
+    expected[4:20, 24:32] = False
+    np.testing.assert_array_equal(masks[2], expected)
+    # At 8 x px: column 1, rows 1 and 2, mirrored to column 3.
+    expected = np.ones((3, 5), bool)
+    expected[1:3, 3] = False
+    np.testing.assert_array_equal(masks[1], expected)
+
+
+def test_an_image_that_is_not_warped_is_the_input():
+    results = make_results(POLYGON)
+    warped = BottomupGridMask()(results.copy())['heatmap_mask']
+    del results['warp_mat']
+    np.testing.assert_array_equal(
+        BottomupGridMask()(results)['heatmap_mask'], warped
+    )
+
+
 def test_vertical_flips_are_refused():
     results = make_results(flip_direction='vertical')
     with pytest.raises(ValueError, match="got 'vertical'"):
