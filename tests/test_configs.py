@@ -10,7 +10,10 @@ from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
 from mmpose.datasets.datasets.utils import parse_pose_metainfo
+from mmpose.datasets.transforms import RandomBBoxTransform
 from mmpose.registry import DATASETS, MODELS, PARAM_SCHEDULERS, TRANSFORMS
+
+from mmpose_ext.datasets.transforms import ClippedBBoxTransform
 
 ROOT = Path(__file__).parents[1]
 RAM_GPR = sorted((ROOT / 'configs/ram_gpr').glob('*.py'))
@@ -88,6 +91,24 @@ def test_learning_rate_restarts(path):
             assert actual == pytest.approx(expected, rel=1e-6, abs=1e-9)
             optimizer.step()
             scheduler.step()
+
+
+@pytest.mark.parametrize('path', RAM_GPR, ids=lambda path: path.stem)
+def test_boxes_of_ram_gpr_are_drawn_as_hrnets(path):
+    """Section 4.3; the toy network keeps what its figures were made with."""
+    pipeline = load(path).train_dataloader.dataset.pipeline
+    (box,) = (t for t in pipeline if 'BBoxTransform' in t.type)
+    box = TRANSFORMS.build(box)
+    if 'toy' in path.stem:
+        assert type(box) is RandomBBoxTransform
+        assert (box.scale_factor, box.rotate_factor) == ((0.8, 1.2), 20)
+    else:
+        assert type(box) is ClippedBBoxTransform
+        assert (box.scale_factor, box.rotate_factor) == ((0.65, 1.35), 45)
+    probabilities = (box.shift_prob, box.scale_prob, box.rotate_prob)
+    assert probabilities == (0, 1, 0.6)
+    cutout = [t for t in pipeline if t.type == 'Cutout']
+    assert len(cutout) == ('wo-cutout' not in path.stem)
 
 
 @pytest.mark.parametrize('path', [*PSM, *GCCPM], ids=lambda path: path.stem)

@@ -57,7 +57,12 @@ model = dict(
 data_root = 'data/toy_persons/'
 train_pipeline = _base_.train_pipeline
 # Milder than for COCO, because so short a training does not overfit.
-train_pipeline[3].update(scale_factor=(0.8, 1.2), rotate_factor=20)
+train_pipeline[3] = dict(
+    type='RandomBBoxTransform',
+    shift_prob=0,
+    scale_factor=(0.8, 1.2),
+    rotate_factor=20,
+)
 train_pipeline[5].prob = 0.3
 train_pipeline[4].input_size = codec['input_size']
 train_pipeline[6].encoder = codec

@@ -1,6 +1,7 @@
 from .affine import PaddedTopdownAffine
 from .bottomup import BottomupShortSideAffine, BottomupShortSideResize
 from .bottomup_mask import BottomupGridMask
+from .clipped_bbox_transform import ClippedBBoxTransform
 from .color import ChannelPermutation
 from .occlusion import BodyMasking, Cutout, KeypointMasking
 
@@ -10,6 +11,7 @@ __all__ = [
     'BottomupShortSideAffine',
     'BottomupShortSideResize',
     'ChannelPermutation',
+    'ClippedBBoxTransform',
     'Cutout',
     'KeypointMasking',
     'PaddedTopdownAffine',
