@@ -18,6 +18,7 @@ from torch import nn
 
 from mmpose_ext.engine.arguments import positive_int
 from mmpose_ext.errors import InputError, run_tool
+from mmpose_ext.files import write_jpeg, write_json
 from mmpose_ext.inference import PersonDetector, read_boxes
 from mmpose_ext.inference.demos import (
     PoseEstimation,
@@ -27,11 +28,7 @@ from mmpose_ext.inference.demos import (
     load_models,
 )
 from mmpose_ext.inference.drawing import PoseDrawer
-from mmpose_ext.inference.files import (
-    read_image,
-    write_jpeg,
-    write_json,
-)
+from mmpose_ext.inference.files import read_image
 from mmpose_ext.inference.outputs import plan_outputs
 from mmpose_ext.inference.poses import is_bottomup
 

@@ -15,12 +15,13 @@ from rich.progress import Progress
 from mmpose_ext.engine.arguments import positive_int
 from mmpose_ext.engine.config import load_config
 from mmpose_ext.errors import InputError, run_tool
+from mmpose_ext.files import write_jpeg, write_json
 from mmpose_ext.inference.demos import (
     add_result_arguments,
     describe_keypoints,
     list_images,
 )
-from mmpose_ext.inference.files import read_image, write_jpeg, write_json
+from mmpose_ext.inference.files import read_image
 from mmpose_ext.inference.outputs import plan_outputs, report_nobody
 
 

@@ -28,6 +28,7 @@ from rich.progress import Progress
 from mmpose_ext.engine.arguments import positive_int
 from mmpose_ext.engine.checks import check_output_file
 from mmpose_ext.errors import InputError, run_tool
+from mmpose_ext.files import write_json
 from mmpose_ext.inference.demos import (
     PoseEstimation,
     add_model_arguments,
@@ -35,7 +36,6 @@ from mmpose_ext.inference.demos import (
     load_models,
 )
 from mmpose_ext.inference.drawing import PoseDrawer, draw_label
-from mmpose_ext.inference.files import write_json
 from mmpose_ext.inference.outputs import check_inputs_stay
 from mmpose_ext.inference.video import (
     FrameFiles,

@@ -1,8 +1,22 @@
 """The error a user's mistake raises, and how a command line shows it."""
 
+import errno
 import sys
 from difflib import get_close_matches
 from typing import Any, Callable, Iterable
+
+# What the system refuses, through no fault of a program.
+_CANNOT_WRITE = (
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EROFS,
+    errno.EFBIG,
+    errno.EIO,
+    errno.EEXIST,
+    errno.ENOTDIR,
+    errno.ENAMETOOLONG,
+)
+_CANNOT_ACCESS = (errno.EACCES, errno.EPERM)
 
 
 class InputError(ValueError):
@@ -30,10 +44,22 @@ def run_tool(main: Callable[[], Any]) -> None:
 
     An :class:`InputError` is printed as ``error: <message>`` on stderr and
     ends the process with exit status 2, as ``argparse`` does for a wrong
-    flag. Everything else is a defect of the program and keeps its traceback.
+    flag. So does a file system that is full, read-only or denies access.
+    Ctrl-C ends with ``interrupted`` and exit status 130, as in a shell.
+    Everything else is a defect of the program and keeps its traceback.
     """
     try:
         main()
+    except KeyboardInterrupt:
+        print('interrupted', file=sys.stderr)
+        sys.exit(130)
     except InputError as e:
         print(f'error: {e}', file=sys.stderr)
+        sys.exit(2)
+    except OSError as e:
+        if e.errno not in (*_CANNOT_WRITE, *_CANNOT_ACCESS):
+            raise
+        verb = 'write' if e.errno in _CANNOT_WRITE else 'access'
+        name = '' if e.filename is None else f" '{e.filename}'"
+        print(f'error: cannot {verb}{name}: {e.strerror}', file=sys.stderr)
         sys.exit(2)

@@ -1,3 +1,5 @@
+import errno
+
 import pytest
 
 from mmpose_ext.errors import InputError, did_you_mean, run_tool
@@ -24,3 +26,45 @@ def test_a_wrong_input_ends_with_one_line(capsys):
 def test_a_defect_keeps_its_traceback():
     with pytest.raises(ZeroDivisionError):
         run_tool(lambda: 1 / 0)
+
+
+@pytest.mark.parametrize(
+    'error, message',
+    [
+        (
+            OSError(errno.ENOSPC, 'No space left on device', 'x.json'),
+            "cannot write 'x.json': No space left on device",
+        ),
+        (OSError(errno.ENOSPC, 'No space'), 'cannot write: No space'),
+        (
+            OSError(errno.EACCES, 'Permission denied', 'a/x'),
+            "cannot access 'a/x': Permission denied",
+        ),
+    ],
+)
+def test_what_the_system_refuses_is_one_line(error, message, capsys):
+    def main():
+        raise error
+
+    with pytest.raises(SystemExit) as exit_:
+        run_tool(main)
+    assert exit_.value.code == 2
+    assert capsys.readouterr().err == f'error: {message}\n'
+
+
+def test_other_errors_of_the_system_are_defects():
+    def main():
+        raise ChildProcessError(errno.ECHILD, 'No child processes')
+
+    with pytest.raises(ChildProcessError):
+        run_tool(main)
+
+
+def test_ctrl_c_ends_with_one_line(capsys):
+    def main():
+        raise KeyboardInterrupt
+
+    with pytest.raises(SystemExit) as exit_:
+        run_tool(main)
+    assert exit_.value.code == 130
+    assert capsys.readouterr().err == 'interrupted\n'

@@ -20,7 +20,7 @@ from mmpose_ext.engine.checks import check_file
 from mmpose_ext.engine.config import load_config
 from mmpose_ext.engine.variants import train_and_test, write_variant
 from mmpose_ext.errors import run_tool
-from mmpose_ext.inference.files import write_atomic, write_json
+from mmpose_ext.files import write_atomic, write_json
 
 TOY = (
     Path(__file__)

@@ -1,11 +1,12 @@
 """Evaluate a model: ``tools/test.py`` of MMPose with this package loaded."""
 
 import argparse
-import os
 
 import mmpose_ext  # isort: skip  first, because it mends what others import
 import mmengine
 from mmengine.dist import is_main_process
+from mmengine.evaluator import DumpResults
+from mmengine.registry import METRICS
 from mmengine.runner import Runner
 
 from mmpose_ext.deploy.estimators import use_exported
@@ -32,9 +33,19 @@ from mmpose_ext.engine.fast_test import (
 from mmpose_ext.engine.no_detections import accept_no_detections
 from mmpose_ext.engine.tta import use_tta
 from mmpose_ext.errors import InputError, run_tool
-from mmpose_ext.inference.files import write_atomic
+from mmpose_ext.files import write_atomic
 
 _FORMATS = ('json', 'yaml', 'yml', 'pkl', 'pickle')
+
+
+@METRICS.register_module()
+class DumpWholeResults(DumpResults):
+    """MMEngine's, whose file is whole or not there."""
+
+    def compute_metrics(self, results: list) -> dict:
+        backend = dict(backend='atomic')
+        mmengine.dump(results, self.out_file_path, backend_args=backend)
+        return {}
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -127,9 +138,8 @@ def main(argv=None) -> dict:
     if args.tta is not None:
         use_tta(cfg, args.tta)
 
-    dump_part = f'{args.dump}.part.pkl'
     if args.dump:
-        dump = dict(type='DumpResults', out_file_path=dump_part)
+        dump = dict(type='DumpWholeResults', out_file_path=args.dump)
         evaluator = cfg.test_evaluator
         metrics = evaluator if isinstance(evaluator, list) else [evaluator]
         cfg.test_evaluator = [*metrics, dump]
@@ -143,15 +153,12 @@ def main(argv=None) -> dict:
             runner.register_hook(FastTestHook())
         metrics = runner.test()
 
-    if is_main_process():
-        if args.dump:
-            os.replace(dump_part, args.dump)
-        if args.out:
-            format_ = args.out.rpartition('.')[2]
-            text = mmengine.dump(metrics, file_format=format_)
-            write_atomic(
-                args.out, text if isinstance(text, bytes) else text.encode()
-            )
+    if args.out and is_main_process():
+        format_ = args.out.rpartition('.')[2]
+        text = mmengine.dump(metrics, file_format=format_)
+        write_atomic(
+            args.out, text if isinstance(text, bytes) else text.encode()
+        )
     return metrics
 
 

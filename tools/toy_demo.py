@@ -131,7 +131,7 @@ def write_overview(folder: Path, path: Path) -> None:
     """Put the pictures of a folder into one, three in a row."""
     import cv2
 
-    from mmpose_ext.inference.files import write_jpeg
+    from mmpose_ext.files import write_jpeg
 
     pictures = [cv2.imread(str(p)) for p in sorted(folder.glob('*.jpg'))]
     rows = [cv2.hconcat(pictures[i : i + 3]) for i in range(0, 9, 3)]

@@ -7,7 +7,7 @@ from typing import Dict, List, Sequence, Tuple, Union
 
 from ..engine.checks import check_output_file
 from ..errors import InputError
-from ..inference.files import write_atomic
+from ..files import write_atomic
 from .records import quote, read_records, without_absolute_paths
 
 _MADE_BY = '<!-- Made by: python tools/analysis/benchmark_page.py'

@@ -12,7 +12,7 @@ from .. import version
 from ..compat import load_checkpoint
 from ..engine.checks import check_checkpoint_file
 from ..errors import InputError
-from ..inference.files import write_atomic
+from ..files import write_atomic
 
 _SHOWN = 5
 

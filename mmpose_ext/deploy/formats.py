@@ -1,7 +1,6 @@
 """Networks written as ONNX or OpenVINO files."""
 
 import copy
-import os
 import tempfile
 import warnings
 import zlib
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 
 from ..engine.folding import fold_batch_norms
 from ..errors import InputError
+from ..files import write_atomic
 from .metadata import KEY
 from .runtimes import SEAL, SUFFIXES, UNSEALED, openvino_core, require, seal
 
@@ -60,8 +60,7 @@ def export_network(
         onnx_file = Path(folder, 'network.onnx')
         program.save(str(onnx_file))
         if path.suffix == '.onnx':
-            onnx_file.write_bytes(seal(onnx_file.read_bytes()))
-            os.replace(onnx_file, path)
+            write_atomic(path, seal(onnx_file.read_bytes()))
         else:
             model = openvino_core().read_model(str(onnx_file))
             _save_openvino(model, path, metadata)
@@ -176,8 +175,8 @@ def _save_openvino(model: Any, path: Path, metadata: str) -> None:
         checksum = zlib.crc32(weights.read_bytes())
         model.set_rt_info(str(checksum), [f'{KEY}_bin'])
         openvino.save_model(model, str(draft), compress_to_fp16=False)
-        os.replace(weights, path.with_suffix('.bin'))
-        os.replace(draft, path)
+        write_atomic(path.with_suffix('.bin'), weights.read_bytes())
+        write_atomic(path, draft.read_bytes())
 
 
 def part_path(path: Union[str, Path], name: str) -> Path:

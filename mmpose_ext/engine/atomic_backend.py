@@ -1,8 +1,9 @@
-import os
 from pathlib import Path
 from typing import Union
 
 from mmengine.fileio import LocalBackend, register_backend
+
+from ..files import write_atomic
 
 
 @register_backend('atomic')
@@ -17,11 +18,9 @@ class AtomicBackend(LocalBackend):
         default_hooks = dict(
             checkpoint=dict(backend_args=dict(backend='atomic')))
 
-    Only ``put`` differs from :class:`mmengine.fileio.LocalBackend`. What a
-    killed process leaves behind is named ``*.part``.
+    Only ``put`` differs from :class:`mmengine.fileio.LocalBackend`; see
+    :func:`mmpose_ext.files.replacing`.
     """
 
     def put(self, obj: bytes, filepath: Union[str, Path]) -> None:
-        part = f'{filepath}.part'
-        super().put(obj, part)
-        os.replace(part, filepath)
+        write_atomic(filepath, obj)

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from ..errors import InputError
-from ..inference.files import write_atomic
+from ..files import write_atomic
 from .steps import mim, run_step
 
 

@@ -12,7 +12,7 @@ from mmengine.logging import print_log
 from mmpose.registry import METRICS
 
 from ..errors import InputError
-from ..inference.files import write_atomic
+from ..files import write_atomic
 
 _NUM_JOINTS = 16
 _UPPER_NECK, _HEAD_TOP = 8, 9

@@ -12,8 +12,9 @@ from rich.progress import Progress
 from torch.utils.data import DataLoader, Dataset
 
 from ..errors import InputError
+from ..files import write_json
 from .box_file import as_entries
-from .files import read_image, write_json
+from .files import read_image
 from .persons import PersonDetector, prepare
 
 

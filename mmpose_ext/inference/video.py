@@ -1,8 +1,10 @@
 """The frames of a video, read and written, and the time that each takes."""
 
+import errno
 import os
 import time
 import warnings
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Callable, Iterator, List, Optional, Sequence, Tuple, Union
@@ -13,8 +15,9 @@ import torch
 
 from ..engine.checks import check_file, check_output_file
 from ..errors import InputError
+from ..files import replacing, write_atomic
 from .demos import IMAGE_SUFFIXES, list_images
-from .files import read_image, write_atomic
+from .files import read_image
 
 DEFAULT_FPS = 25.0
 _CODECS = {'.avi': 'MJPG', '.mp4': 'mp4v'}
@@ -130,10 +133,9 @@ def open_frames(source: str) -> Union[VideoFile, FrameFiles]:
 class VideoWriter:
     """Write a video, which has its name only once it is complete.
 
-    Until the context is left, it is ``<stem>.part<suffix>``; that is removed
-    where an exception leaves the context. Frames of an odd width or height
-    are extended by a copy of their last column or row, since codecs take
-    even sizes only.
+    Where an exception leaves the context, what was written is removed.
+    Frames of an odd width or height are extended by a copy of their last
+    column or row, since codecs take even sizes only.
 
     Args:
         path (str | Path): An ``.mp4`` (codec mp4v) or ``.avi`` (MJPG) file.
@@ -143,7 +145,8 @@ class VideoWriter:
     def __init__(self, path: Union[str, Path], fps: float = DEFAULT_FPS):
         self.path = Path(path)
         self.fps = fps
-        self._part = _part(self.path)
+        self._stack = ExitStack()
+        self._part = self.path
         self._writer: Optional[cv2.VideoWriter] = None
         self._size = (0, 0)
 
@@ -181,18 +184,12 @@ class VideoWriter:
         )
 
     def __exit__(self, kind, error, trace) -> None:
-        if self._writer is None:
-            return
-        self._writer.release()
-        try:
-            if kind is None:
-                self._check()
-                os.replace(self._part, self.path)
-        finally:
-            self._part.unlink(missing_ok=True)
+        self._stack.__exit__(kind, error, trace)
 
     def _open(self, width: int, height: int) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        draft = replacing(self.path, self.path.suffix)
+        self._part = self._stack.enter_context(draft)
+        self._stack.push(self._close)
         self._size = (width, height)
         self._writer = cv2.VideoWriter(
             str(self._part),
@@ -206,13 +203,17 @@ class VideoWriter:
                 f'pixels at {self.fps:g} frames per second'
             )
 
-    def _check(self) -> None:
+    def _close(self, kind, error, trace) -> None:
+        self._writer.release()
+        if kind is not None:
+            return
         # OpenCV does not tell when the disk is full.
         capture = cv2.VideoCapture(str(self._part))
         if capture.get(cv2.CAP_PROP_FRAME_COUNT) < 1:
             raise OSError(
-                f"video '{self.path}' could not be written to its end; the "
-                'disk may be full'
+                errno.EIO,
+                'the video is not whole, the disk may be full',
+                str(self.path),
             )
 
 
@@ -259,17 +260,13 @@ def written_files(
         frames (VideoFile | FrameFiles): The frames.
 
     Returns:
-        List[Path]: A video, as it is made and as it is complete; or the
-        images of a folder, but for the frames of a video only the folder.
+        List[Path]: A video; or the images of a folder, but for the frames of
+        a video only the folder.
     """
     path = Path(path)
     if path.suffix:
-        return [path, _part(path)]
+        return [path]
     return [path / p.relative_to(frames.path) for p in frames.paths]
-
-
-def _part(path: Path) -> Path:
-    return path.with_suffix(f'.part{path.suffix}')
 
 
 def open_output(

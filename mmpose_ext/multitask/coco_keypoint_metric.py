@@ -14,7 +14,7 @@ from mmengine.logging import print_log
 
 from ..engine.checks import check_coco, read_json
 from ..errors import InputError
-from ..inference.files import write_json
+from ..files import write_json
 
 # In the order of pycocotools' stats.
 _NAMES = [

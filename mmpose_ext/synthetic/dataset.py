@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import os
 import shutil
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
@@ -16,6 +15,7 @@ import numpy as np
 from rich.progress import Progress
 
 from ..errors import InputError
+from ..files import write_atomic
 from .annotation import CATEGORY, Annotation, annotate, clean_mask, lip_row
 from .contact_sheet import draw_contact_sheet
 from .scene import Scene, compose
@@ -128,7 +128,7 @@ def make_dataset(
     for split in SPLITS:
         _merge(out_dir, settings, split)
     sheet = draw_contact_sheet(out_dir)
-    _write(out_dir / 'contact_sheet.png', _encode('.png', sheet))
+    write_atomic(out_dir / 'contact_sheet.png', _encode('.png', sheet))
     _write_json(out_dir / MARKER, {**settings.marker(), 'complete': True})
     shutil.rmtree(out_dir / _PARTS)
     return True
@@ -265,10 +265,10 @@ def _write_chunk(
         jpeg = _encode('.jpg', scene.image)
         if settings.lip:
             rows += _write_lip(out_dir, split, index, scene)
-        _write(_image_file(out_dir, split, index), jpeg)
+        write_atomic(_image_file(out_dir, split, index), jpeg)
     text = io.StringIO()
     csv.writer(text, lineterminator='\n').writerows(rows)
-    _write(part.with_suffix('.csv'), text.getvalue().encode())
+    write_atomic(part.with_suffix('.csv'), text.getvalue().encode())
     # Last, because it says that the chunk is complete.
     _write_json(part, annotations)
 
@@ -288,7 +288,7 @@ def _write_lip(
         x0, y0 = max(x - w // 8, 0), max(y - h // 16, 0)
         x1, y1 = min(x + w + w // 8, width), min(y + h + h // 16, height)
         name = f'{index + 1:012d}_{number}.jpg'
-        _write(
+        write_atomic(
             _lip_images(out_dir, split) / name,
             _encode('.jpg', scene.image[y0:y1, x0:x1]),
         )
@@ -323,7 +323,7 @@ def _merge(out_dir: Path, settings: Settings, split: str) -> None:
     # drawing a tenth of the images.
     lists = [p.read_bytes() for p in sorted(parts.glob(f'{split}_*.json'))]
     joined = b','.join(text[1:-1] for text in lists if text != b'[]')
-    _write(
+    write_atomic(
         _annotation_file(out_dir, split),
         b'{"annotations":[' + joined + b'],' + rest[1:],
     )
@@ -331,12 +331,13 @@ def _merge(out_dir: Path, settings: Settings, split: str) -> None:
         path = _lip_file(out_dir, split)
         path.parent.mkdir(exist_ok=True)
         rows = [p.read_bytes() for p in sorted(parts.glob(f'{split}_*.csv'))]
-        _write(path, b''.join(rows))
+        write_atomic(path, b''.join(rows))
 
 
-def _encode(suffix: str, image: np.ndarray) -> np.ndarray:
+def _encode(suffix: str, image: np.ndarray) -> bytes:
     flags = [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]
-    return cv2.imencode(suffix, image, flags if suffix == '.jpg' else [])[1]
+    flags = flags if suffix == '.jpg' else []
+    return cv2.imencode(suffix, image, flags)[1].tobytes()
 
 
 def _to_json(content: Any) -> bytes:
@@ -344,12 +345,4 @@ def _to_json(content: Any) -> bytes:
 
 
 def _write_json(path: Path, content: Any) -> None:
-    _write(path, _to_json(content))
-
-
-def _write(path: Path, content: Union[bytes, np.ndarray]) -> None:
-    """Write a whole file or none."""
-    temporary = path.with_name(path.name + '.tmp')
-    with open(temporary, 'wb') as f:
-        f.write(content)
-    os.replace(temporary, path)
+    write_atomic(path, _to_json(content))

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 from mmengine.fileio import LocalBackend, get_file_backend, put
 
@@ -9,13 +11,13 @@ def test_a_file_is_whole_or_as_it_was(tmp_path, monkeypatch):
     put(b'old', str(path), backend_args=dict(backend='atomic'))
     assert path.read_bytes() == b'old'
 
-    def killed(self, obj, filepath):
-        with open(filepath, 'wb') as f:
+    def killed(self, obj):
+        with open(self, 'wb') as f:
             f.write(obj[:1])
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(LocalBackend, 'put', killed)
+        patch.setattr(Path, 'write_bytes', killed)
         with pytest.raises(KeyboardInterrupt):
             put(b'new', str(path), backend_args=dict(backend='atomic'))
     assert path.read_bytes() == b'old'

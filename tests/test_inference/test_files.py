@@ -1,17 +1,12 @@
-"""Files that are read and written."""
-
-import json
+"""Images that are read."""
 
 import cv2
 import numpy as np
 import pytest
 
 from mmpose_ext.errors import InputError
-from mmpose_ext.inference.files import (
-    read_image,
-    write_jpeg,
-    write_json,
-)
+from mmpose_ext.files import write_jpeg
+from mmpose_ext.inference.files import read_image
 
 
 def test_image(tmp_path):
@@ -35,16 +30,3 @@ def test_image_that_cannot_be_read(tmp_path, content):
         path.write_bytes(content)
     with pytest.raises(InputError, match=r"image '.*x\.jpg'"):
         read_image(path)
-
-
-def test_a_file_is_whole_or_as_before(tmp_path, monkeypatch):
-    path = tmp_path / 'x.json'
-    write_json(path, [1])
-
-    def fail(*_):
-        raise OSError('disk full')
-
-    monkeypatch.setattr('os.replace', fail)
-    with pytest.raises(OSError, match='disk full'):
-        write_json(path, [1, 2, 3])
-    assert json.loads(path.read_text()) == [1]

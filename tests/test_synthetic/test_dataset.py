@@ -178,7 +178,7 @@ def test_other_seed_and_other_split_differ(folder, tmp_path):
 
 def test_complete_folder_is_left_alone(own, monkeypatch):
     before = digests(own)
-    monkeypatch.setattr(dataset, '_write', None)
+    monkeypatch.setattr(dataset, 'write_atomic', None)
     assert make_dataset(own, **TINY) is False
     assert digests(own) == before
 
@@ -208,7 +208,8 @@ def test_interrupted_run_resumes(folder, tmp_path, monkeypatch):
     assert marker['complete'] is False
     assert not (out / 'annotations/person_keypoints_train.json').exists()
     # What a kill in the middle of a write leaves behind.
-    (out / 'train/000000000005.jpg.tmp').write_bytes(b'half')
+    part = out / 'train/000000000005.jpg.0123.part'
+    part.write_bytes(b'half')
     kept = (out / 'train/000000000001.jpg').stat().st_mtime_ns
     drawn.clear()
     drawn.extend([None] * 6)
@@ -222,6 +223,7 @@ def test_interrupted_run_resumes(folder, tmp_path, monkeypatch):
         ('val', 2),
     ]
     assert (out / 'train/000000000001.jpg').stat().st_mtime_ns == kept
+    part.unlink()
     assert digests(out) == digests(folder)
 
 

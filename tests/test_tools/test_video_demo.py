@@ -146,7 +146,7 @@ def test_video_to_video(demo, bottomup, video, name):
         changed = difference(image, enlarged(plain))
         assert changed[:50, :200].max() > 100
         assert changed[60:].mean() < 8
-    assert left(out.parent)[-1] != 'out.part.mp4'
+    assert not [name for name in left(out.parent) if '.part' in name]
 
 
 def test_persons_are_drawn(demo, bottomup, video):
@@ -246,12 +246,10 @@ def test_inputs_are_not_replaced(demo, frames, video, tmp_path):
     frame = frames / 'frame3.png'
     link = tmp_path / 'link'
     link.symlink_to(frames)
-    (tmp_path / 'a.part.avi').write_bytes(video.read_bytes())
     before = {p: p.read_bytes() for p in tmp_path.rglob('*.*')}
     for source, out, poses, message in [
         (video, 'a.mp4', video, r"video\.avi' would replace its own"),
         (video, video, None, r"video\.avi' would replace its own"),
-        (tmp_path / 'a.part.avi', 'a.avi', None, r"a\.part\.avi' would"),
         (frames, 'a.mp4', frame, r"frame3\.png' would replace its own"),
         (frames, 'a', link / frame.name, r"frame3\.png' would replace"),
         (frames, 'link', None, r"frame2\.png' would replace its own"),

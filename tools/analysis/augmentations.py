@@ -21,7 +21,7 @@ from mmpose_ext.engine.arguments import positive_int
 from mmpose_ext.engine.checks import check_output_file
 from mmpose_ext.engine.config import load_config
 from mmpose_ext.errors import InputError, run_tool
-from mmpose_ext.inference.files import write_atomic
+from mmpose_ext.files import write_atomic
 
 _SUFFIXES = ('.png', '.jpg', '.jpeg')
 

@@ -63,7 +63,7 @@ from mmpose_ext.engine.arguments import (
     usable_device,
 )
 from mmpose_ext.errors import InputError, run_tool
-from mmpose_ext.inference.files import write_json
+from mmpose_ext.files import write_json
 
 DTYPES = ('float32', 'bfloat16', 'float16')
 

@@ -15,7 +15,7 @@ from mmpose_ext.analysis import (
 from mmpose_ext.engine.checks import check_output_file
 from mmpose_ext.engine.config import load_config
 from mmpose_ext.errors import run_tool
-from mmpose_ext.inference.files import write_atomic
+from mmpose_ext.files import write_atomic
 
 _ROIS = (
     'A two-stage detector is counted for as many RoIs as the '

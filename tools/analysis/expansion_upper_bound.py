@@ -32,7 +32,7 @@ from mmpose_ext.engine.config import load_config
 from mmpose_ext.engine.no_detections import accept_no_detections
 from mmpose_ext.errors import InputError, run_tool
 from mmpose_ext.evaluation import EmptySafeCocoMetric, ExpansionUpperBound
-from mmpose_ext.inference.files import write_atomic, write_json
+from mmpose_ext.files import write_atomic, write_json
 
 # Those whose evaluation the upper bound shares.
 _COCO_METRICS = (CocoMetric, EmptySafeCocoMetric, ExpansionUpperBound)

@@ -39,12 +39,8 @@ from mmpose_ext.engine.checks import (
 )
 from mmpose_ext.engine.config import load_config
 from mmpose_ext.errors import InputError, did_you_mean, run_tool
-from mmpose_ext.inference.files import (
-    read_image,
-    write_atomic,
-    write_jpeg,
-    write_json,
-)
+from mmpose_ext.files import write_atomic, write_jpeg, write_json
+from mmpose_ext.inference.files import read_image
 from mmpose_ext.inference.poses import load_pose_model
 
 # BGR, as in the paper's figures: left, right, and keypoints of neither side

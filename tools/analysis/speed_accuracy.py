@@ -50,7 +50,7 @@ from mmpose_ext.engine.checks import (
 )
 from mmpose_ext.engine.config import load_config
 from mmpose_ext.errors import InputError, run_tool
-from mmpose_ext.inference.files import write_atomic, write_json
+from mmpose_ext.files import write_atomic, write_json
 
 # What the speed depends on.
 _SETTINGS = (

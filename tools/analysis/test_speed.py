@@ -48,7 +48,7 @@ from mmpose_ext.engine.checks import (
 from mmpose_ext.engine.command_line import merge_cfg_options
 from mmpose_ext.engine.config import load_config
 from mmpose_ext.errors import InputError, run_tool
-from mmpose_ext.inference.files import write_json
+from mmpose_ext.files import write_json
 
 OURS = Path(__file__).parents[1] / 'test.py'
 MMPOSE = Path(mmpose.__file__).parent / '.mim' / 'tools' / 'test.py'
