@@ -388,7 +388,7 @@ class CenterOffset(BaseKeypointCodec):
         return tuple(maps.reshape(2, 2 * k, h, w))
 
     def batch_decode(
-        self, heatmaps: Tensor, offsets: Tensor
+        self, heatmaps: Tensor, offsets: Tensor, check_finite: bool = True
     ) -> Tuple[Tensor, Tensor, Tensor]:
         """Read the people with the highest centres off each image's maps.
 
@@ -403,6 +403,9 @@ class CenterOffset(BaseKeypointCodec):
             heatmaps (Tensor): Of shape (B, K + 1, H, W), the centre last. H
                 and W may be other than ``heatmap_size``.
             offsets (Tensor): Of shape (B, 2K, H, W), cells.
+            check_finite (bool): Whether to refuse maps that are not finite,
+                for which the CPU waits for the device. Without it, their
+                people are arbitrary. Defaults to ``True``.
 
         Returns:
             tuple[Tensor, Tensor, Tensor]: Of float32, or float64 if the maps
@@ -417,7 +420,9 @@ class CenterOffset(BaseKeypointCodec):
         Raises:
             ValueError: If the shapes do not fit or a map is not finite.
         """
-        b, channels, h, w = _check_maps(heatmaps, offsets)
+        b, channels, h, w = _check_shapes(heatmaps, offsets)
+        if check_finite:
+            self.check_finite(heatmaps, offsets)
         dtype = torch.promote_types(heatmaps.dtype, torch.float32)
         h, w = h * self.stride, w * self.stride
         center = F.interpolate(
@@ -445,6 +450,26 @@ class CenterOffset(BaseKeypointCodec):
             0, 3, 1, 2
         )
         return keypoints, centers, scores
+
+    @staticmethod
+    def check_finite(heatmaps: Tensor, offsets: Tensor) -> None:
+        """Refuse maps that are not finite.
+
+        Args:
+            heatmaps (Tensor): Of shape (B, K + 1, H, W).
+            offsets (Tensor): Of shape (B, 2K, H, W).
+
+        Raises:
+            ValueError: If a map holds NaN or infinity; it names the map.
+        """
+        if all_finite(heatmaps, offsets):
+            return
+        for name, maps in (('heatmap', heatmaps), ('offset map', offsets)):
+            for image, channel in (~maps.isfinite()).any(3).any(2).nonzero():
+                raise ValueError(
+                    f'{name} {int(channel)} of image {int(image)} holds NaN '
+                    'or infinity'
+                )
 
     def decode(
         self, heatmaps: Tensor, offsets: Tensor
@@ -528,8 +553,13 @@ def _draw(
     )
 
 
-def _check_maps(heatmaps: Tensor, offsets: Tensor) -> torch.Size:
-    """The shape of heatmaps that fit the offsets and are finite."""
+def all_finite(heatmaps: Tensor, offsets: Tensor) -> Tensor:
+    """Whether no map holds NaN or infinity, without waiting: 0-dim bool."""
+    return heatmaps.isfinite().all() & offsets.isfinite().all()
+
+
+def _check_shapes(heatmaps: Tensor, offsets: Tensor) -> torch.Size:
+    """The shape of heatmaps that fit the offsets."""
     shape = heatmaps.shape
     if len(shape) != 4 or offsets.shape != (
         shape[0],
@@ -541,11 +571,4 @@ def _check_maps(heatmaps: Tensor, offsets: Tensor) -> torch.Size:
             f'shape (B, 2K, H, W), got {tuple(shape)} and '
             f'{tuple(offsets.shape)}'
         )
-    if not (heatmaps.isfinite().all() & offsets.isfinite().all()):
-        for name, maps in (('heatmap', heatmaps), ('offset map', offsets)):
-            for image, channel in (~maps.isfinite()).any(3).any(2).nonzero():
-                raise ValueError(
-                    f'{name} {int(channel)} of image {int(image)} holds NaN '
-                    'or infinity'
-                )
     return shape

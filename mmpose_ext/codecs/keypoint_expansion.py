@@ -1,6 +1,6 @@
 """Grids of points around keypoints, and how near they are to persons."""
 
-from typing import Dict, Sequence, Tuple, Union
+from typing import Dict, NamedTuple, Sequence, Tuple, Union
 
 import numpy as np
 import torch
@@ -14,6 +14,12 @@ Array = Union[np.ndarray, Tensor]
 # How a joint's similarities in the window become one number: what is done
 # along each of its two axes.
 _MATCHES = dict(best=torch.amax, sum=torch.sum)
+
+
+class _Constants(NamedTuple):
+    steps: Tensor  # (S,), whole numbers around 0
+    spacing: Tensor  # (K,)
+    sigmas: Tensor  # (K,)
 
 
 @KEYPOINT_CODECS.register_module()
@@ -95,6 +101,7 @@ class KeypointExpansion(BaseKeypointCodec):
             if scale_by_sigma
             else np.ones_like(self.sigmas)
         )
+        self._constants = {}
 
     def expand(
         self, keypoints: Array, scale: Union[float, Array] = 1.0
@@ -162,7 +169,7 @@ class KeypointExpansion(BaseKeypointCodec):
         labelled = F.pad(visible > 0, (0, 0, 0, 1))
         areas = F.pad(areas, (0, 1))
 
-        sigmas = torch.as_tensor(self.sigmas).to(poses)
+        sigmas = self._like(poses).sigmas
         variance = (8 * sigmas**2 * areas[..., None]).clamp(min=1e-6)
         # What is not labelled is infinitely far away: its similarity is 0.
         persons = persons.masked_fill(~labelled[..., None], torch.inf)
@@ -248,15 +255,35 @@ class KeypointExpansion(BaseKeypointCodec):
             )
         return poses
 
+    def _like(self, poses: Tensor) -> _Constants:
+        """The constants in the dtype and on the device of the poses.
+
+        They are copied there once, because the CPU waits for a device to copy
+        something. Buffers of a module would be rounded by its ``half()``.
+        """
+        kind = poses.device, poses.dtype
+        if kind not in self._constants:
+            radius = self.ksize // 2
+            # What is made in inference mode cannot be trained with.
+            with torch.inference_mode(False):
+                self._constants[kind] = _Constants(
+                    torch.arange(-radius, radius + 1).to(*kind),
+                    torch.from_numpy(self.spacing).to(*kind),
+                    torch.from_numpy(self.sigmas).to(*kind),
+                )
+        return self._constants[kind]
+
     def _scaled(self, poses: Tensor, scale: Union[float, Array]) -> Tensor:
         """The grids' spacing (..., K) in px of the poses."""
+        spacing = self._like(poses).spacing
+        if isinstance(scale, (int, float)):
+            return scale * spacing
         scale = torch.as_tensor(scale, dtype=poses.dtype, device=poses.device)
-        return scale[..., None] * torch.as_tensor(self.spacing).to(poses)
+        return scale[..., None] * spacing
 
     def _lines(self, poses: Tensor, scale: Union[float, Array]) -> Tensor:
         """The x of all columns and the y of all rows, (..., S, K, 2)."""
-        radius = self.ksize // 2
-        steps = torch.arange(-radius, radius + 1).to(poses)[:, None]
+        steps = self._like(poses).steps[:, None]
         steps = steps * self._scaled(poses, scale)[..., None, :]
         return poses[..., None, :, :] + steps[..., None]
 

@@ -270,6 +270,24 @@ def test_numpy_and_torch_are_the_same(dtype):
     assert whole.dtype == np.float64 and whole[5, 5, 0, 0] == 26
 
 
+def test_constants_are_of_the_kind_of_the_poses():
+    """Whatever kind was used before."""
+    codec = KeypointExpansion([0.025, 0.107], 3)
+    poses = torch.tensor([[1.0, 2], [3, 4]])
+    with torch.inference_mode():
+        first = codec.expand(poses)
+    for dtype in (torch.float64, torch.float32):
+        scale = torch.ones((), dtype=dtype, requires_grad=True)
+        points = codec.expand(poses.to(dtype), scale)
+        assert points.dtype == dtype
+        expected = 3 + torch.tensor(0.107 / 0.025, dtype=torch.float64)
+        assert points[0, 2, 1, 0] == expected.to(dtype)
+        # The corner's x and y are two spacings each.
+        points[2, 2].sum().backward()
+        assert scale.grad.item() == pytest.approx(2 * (1 + 4.28), rel=1e-6)
+    assert (first == codec.expand(poses)).all()
+
+
 def test_no_graph_is_kept():
     tensors = [
         torch.from_numpy(a) for a in make_persons(np.random.default_rng(0))

@@ -21,6 +21,7 @@ from mmpose.utils.typing import (
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
+from ...codecs.center_offset import all_finite
 from ...evaluation.pose_nms import nearby_pose_nms
 from ..layers.attentive_norm import AttentiveNorm2d
 from ..layers.keypoint_sampling import sample_codes, sample_windows
@@ -321,7 +322,9 @@ class LOGOCAPHead(BaseHead):
         self, heatmaps: Tensor, offsets: Tensor, samples: OptSampleList
     ) -> _Matches:
         """Match initial poses, of all the centres, with persons."""
-        poses = self.decoder.batch_decode(heatmaps, offsets)[0]
+        poses = self.decoder.batch_decode(
+            heatmaps, offsets, check_finite=False
+        )[0]
         labels = [sample.gt_instance_labels for sample in samples]
         # One more without labelled keypoints, that there be any.
         keypoints, visible, areas = (
@@ -338,7 +341,13 @@ class LOGOCAPHead(BaseHead):
         good = found['person_maps'].amax(dim=(2, 3)) >= self.match_thr
         taken = good.clone()
         taken[:, 0] |= ~good.any(dim=1)
+        # The one place of a training step that waits for the device: it asks
+        # how many poses there are, which is none only where a map is not
+        # finite.
+        taken &= all_finite(heatmaps, offsets)
         image, rank = taken.nonzero(as_tuple=True)
+        if not len(image):
+            self.decoder.check_finite(heatmaps, offsets)
         person = found['gt_index'][image, rank].clamp(min=0)
         return _Matches(
             image,
@@ -387,7 +396,9 @@ class LOGOCAPHead(BaseHead):
 
     def _steps(self, like: Tensor) -> Tensor:
         radius = self.window_radius
-        return torch.arange(-radius, radius + 1).to(like)
+        return torch.arange(
+            -radius, radius + 1, dtype=like.dtype, device=like.device
+        )
 
     @property
     def exported_parts(self) -> Tuple[str, ...]:

@@ -59,6 +59,7 @@ def find_peaks(windows: Tensor) -> Tuple[Tensor, Tensor]:
     """
     side = windows.shape[-1]
     values, places = windows.flatten(2).topk(2)
-    weights = values.new_tensor([0.75, 0.25])
+    # 3/4 and 1/4, made where the values are, without a copy to the device.
+    weights = torch.arange(3, 0, -2, device=values.device).to(values) / 4
     places = torch.stack([places % side, places // side], dim=2)
     return places.to(values) @ weights - side // 2, values @ weights

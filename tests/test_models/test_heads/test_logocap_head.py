@@ -713,6 +713,18 @@ def test_what_is_not_finite_is_named(value):
             make_head().decode(maps)
 
 
+@pytest.mark.parametrize(
+    ('index', 'name'), [(0, 'heatmap'), (1, 'offset map')]
+)
+@pytest.mark.parametrize('value', [torch.nan, -torch.inf])
+def test_a_training_step_names_what_is_not_finite(index, name, value):
+    maps = make_maps()
+    maps[index][1, 2, 3, 4] = value
+    head = say(make_head(), maps)
+    with pytest.raises(ValueError, match=f'^{name} 2 of image 1 holds NaN'):
+        head.loss(None, make_targets())
+
+
 def test_fourteen_keypoints():
     """Nothing is made for COCO's 17."""
     head = MODELS.build(
