@@ -221,6 +221,9 @@ class MultiTaskRoIHead(StandardRoIHead):
         # Whether a joint is inside a RoI does not depend on its cells.
         cells = to_cells(keypoints, boxes, size=1)
         useful = find_valid(cells, visible, boxes, size=1).any(dim=1)
+        # Here a training step waits for the device: how many RoIs are there?
+        # An index by bools would wait each time that it is used.
+        useful = useful.nonzero()[:, 0]
         heatmaps = self._keypoint_forward(x, rois[useful])
         return self.keypoint_head.loss(
             heatmaps, boxes[useful], keypoints[useful], visible[useful]
@@ -318,8 +321,10 @@ def _positives_with_mask(result, masks):
         has_mask = masks.masks.any(axis=(1, 2))
     else:
         has_mask = masks.areas > 0
+    if has_mask.all():  # known without the device, for which a copy waits
+        return result
     kept = result.pos_assigned_gt_inds.new_tensor(has_mask, dtype=torch.bool)
-    kept = kept[result.pos_assigned_gt_inds]
+    kept = kept[result.pos_assigned_gt_inds].nonzero()[:, 0]
     result = copy.copy(result)
     result.pos_priors = result.pos_priors[kept]
     result.pos_assigned_gt_inds = result.pos_assigned_gt_inds[kept]
