@@ -13,6 +13,8 @@ from mmpose.codecs.utils import (
 )
 from mmpose.registry import KEYPOINT_CODECS
 
+from ..arguments import each, one_of, positive, positive_int
+
 # A Gaussian ends where it has fallen to exp(-4.6052) = 0.01.
 _CUT = 4.6052
 _DECODERS = ('argmax', 'quarter', 'dark')
@@ -91,30 +93,19 @@ class BackgroundHeatmap(BaseKeypointCodec):
         blur_kernel_size: int = 3,
     ):
         super().__init__()
-        for name, size in (
-            ('input_size', input_size),
-            ('heatmap_size', heatmap_size),
-        ):
-            if np.shape(size) != (2,) or min(size) < 1:
-                raise ValueError(
-                    f'{name} must be a positive width and height, got {size}'
-                )
-        if not sigma > 0:
-            raise ValueError(f'sigma must be positive, got {sigma}')
-        if decode not in _DECODERS:
+        sizes = dict(input_size=input_size, heatmap_size=heatmap_size)
+        self.input_size, self.heatmap_size = (
+            tuple(each(positive_int, name, size, length=2))
+            for name, size in sizes.items()
+        )
+        self.sigma = positive('sigma', sigma)
+        self.decode_mode = one_of('decode', decode, _DECODERS)
+        side = positive_int('blur_kernel_size', blur_kernel_size)
+        if side < 3 or side % 2 == 0:
             raise ValueError(
-                f"decode must be one of {', '.join(_DECODERS)}, got '{decode}'"
+                f'blur_kernel_size must be odd and at least 3, got {side}'
             )
-        if blur_kernel_size < 3 or blur_kernel_size % 2 == 0:
-            raise ValueError(
-                'blur_kernel_size must be odd and at least 3, '
-                f'got {blur_kernel_size}'
-            )
-        self.input_size = tuple(input_size)
-        self.heatmap_size = tuple(heatmap_size)
-        self.sigma = sigma
-        self.decode_mode = decode
-        self.blur_kernel_size = blur_kernel_size
+        self.blur_kernel_size = side
         self.scale_factor, self.cell_offset = self._cells(self.heatmap_size)
 
     def _cells(self, size: Tuple[int, int]) -> Tuple[np.ndarray, np.ndarray]:

@@ -269,10 +269,10 @@ def test_in_a_pipeline_of_mmpose():
     ('kwargs', 'message'),
     [
         (dict(size=(64,)), r'input_size .* got \(64,\)'),
-        (dict(maps=(0, 8)), r'heatmap_size .* got \(0, 8\)'),
-        (dict(sigma=0), 'sigma must be positive, got 0'),
-        (dict(sigma=float('nan')), 'sigma must be positive, got nan'),
-        (dict(decode='udp'), "one of argmax, quarter, dark, got 'udp'"),
+        (dict(maps=(0, 8)), r'heatmap_size\[0\] must .* got 0'),
+        (dict(sigma=0), 'sigma must .* above 0, got 0'),
+        (dict(sigma=float('nan')), 'sigma must .* above 0, got nan'),
+        (dict(decode='udp'), "decode must .* 'dark', got 'udp'"),
         (dict(blur_kernel_size=4), 'odd and at least 3, got 4'),
         (dict(blur_kernel_size=1), 'odd and at least 3, got 1'),
     ],
@@ -280,6 +280,29 @@ def test_in_a_pipeline_of_mmpose():
 def test_refuses_wrong_arguments(kwargs, message):
     with pytest.raises(ValueError, match=message):
         codec(**kwargs)
+
+
+@pytest.mark.parametrize(
+    'argument',
+    ['input_size', 'heatmap_size', 'sigma', 'decode', 'blur_kernel_size'],
+)
+def test_nonsense_is_refused_by_name(argument):
+    right = dict(input_size=(64, 64), heatmap_size=(8, 8))
+    for value in (
+        None, 'text', [], {}, True, 1j, float('nan'), float('inf'), -1, 10.5j,
+        [None, None], ['64', '64'], (64.5, 64), (True, 64), (1, 2, 3),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match=rf'^{argument}\b.* got '):
+            BackgroundHeatmap(**{**right, argument: value})
+
+
+def test_numbers_of_numpy_are_numbers():
+    c = BackgroundHeatmap(
+        np.array([64, 64]), [np.int64(8), 8], np.float32(7.5), 'dark',
+        np.int64(5),
+    )  # fmt: skip
+    assert (c.input_size, c.heatmap_size) == ((64, 64), (8, 8))
+    assert (c.sigma, c.blur_kernel_size) == (7.5, 5)
 
 
 @pytest.mark.parametrize('shape', [(1, 8, 8), (8, 8), (1, 17, 8, 8)])

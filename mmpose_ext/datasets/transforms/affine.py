@@ -8,6 +8,8 @@ from mmpose.datasets.transforms import TopdownAffine
 from mmpose.registry import TRANSFORMS
 from mmpose.structures.bbox import get_udp_warp_matrix, get_warp_matrix
 
+from ...arguments import each, finite, one_of, positive_int
+
 
 @TRANSFORMS.register_module()
 class PaddedTopdownAffine(TopdownAffine):
@@ -47,7 +49,7 @@ class PaddedTopdownAffine(TopdownAffine):
             image. Defaults to 128.
 
     Raises:
-        ValueError: If ``border_value`` is out of its range, or results are
+        ValueError: If an argument is out of its range, or results are
             not of one person.
     """
 
@@ -57,8 +59,11 @@ class PaddedTopdownAffine(TopdownAffine):
         use_udp: bool = False,
         border_value: int = 128,
     ):
-        super().__init__(input_size, use_udp)
-        if not 0 <= border_value <= 255:
+        super().__init__(
+            tuple(each(positive_int, 'input_size', input_size, length=2)),
+            one_of('use_udp', use_udp, (True, False)),
+        )
+        if finite('border_value', border_value) > 255 or border_value < 0:
             raise ValueError(
                 f'border_value must be in [0, 255], got {border_value}'
             )

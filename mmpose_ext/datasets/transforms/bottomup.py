@@ -9,6 +9,9 @@ from mmcv.transforms.utils import cache_randomness
 from mmpose.registry import TRANSFORMS
 from mmpose.structures.bbox import bbox_xyxy2corner, get_warp_matrix
 
+from ...arguments import each, finite, non_negative, positive, positive_int
+from .results import get_image
+
 # OpenCV addresses the pixels that it warps with 16 bits.
 _MAX_SIDE = 32766
 
@@ -54,9 +57,9 @@ class BottomupShortSideResize(BaseTransform):
             to 0.
 
     Raises:
-        ValueError: If ``input_size`` or ``size_factor`` is not positive, or
-            a side of an image, or of what it becomes, has more than 32766
-            pixels.
+        ValueError: If an argument is out of its range, the image is a list
+            of them, or a side of an image, or of what it becomes, has more
+            than 32766 pixels.
     """
 
     def __init__(
@@ -66,17 +69,10 @@ class BottomupShortSideResize(BaseTransform):
         pad_val: int = 0,
     ):
         super().__init__()
-        if len(input_size) != 2 or min(input_size) < 1:
-            raise ValueError(
-                f'input_size must be (w, h) of positive int, got {input_size}'
-            )
-        if size_factor < 1:
-            raise ValueError(
-                f'size_factor must be positive, got {size_factor}'
-            )
+        input_size = each(positive_int, 'input_size', input_size, length=2)
         self.input_size = tuple(input_size)
-        self.size_factor = size_factor
-        self.pad_val = pad_val
+        self.size_factor = positive_int('size_factor', size_factor)
+        self.pad_val = finite('pad_val', pad_val)
 
     def transform(self, results: Dict) -> dict:
         """Resize the image.
@@ -87,7 +83,8 @@ class BottomupShortSideResize(BaseTransform):
         Returns:
             dict: The result dict, see the class.
         """
-        height, width = results['img'].shape[:2]
+        img = get_image(self.__class__.__name__, results)
+        height, width = img.shape[:2]
         side, factor = min(width, height), self.size_factor
         short = -(-min(self.input_size) // factor) * factor
         size = tuple(
@@ -103,7 +100,7 @@ class BottomupShortSideResize(BaseTransform):
             ]
         )
 
-        results['img'] = _warp(results['img'], matrix, size, self.pad_val)
+        results['img'] = _warp(img, matrix, size, self.pad_val)
         results['img_shape'] = size[::-1]
         results['input_size'] = size
         results['input_center'] = np.array([x, y], float)
@@ -173,8 +170,8 @@ class BottomupShortSideAffine(BaseTransform):
             to 0.
 
     Raises:
-        ValueError: If an argument is out of its range, or a side of an image
-            has more than 32766 pixels.
+        ValueError: If an argument is out of its range, the image is a list
+            of them, or a side of an image has more than 32766 pixels.
     """
 
     def __init__(
@@ -186,26 +183,23 @@ class BottomupShortSideAffine(BaseTransform):
         pad_val: int = 0,
     ):
         super().__init__()
-        if len(set(input_size)) != 1 or min(input_size) < 1:
+        width, height = each(positive_int, 'input_size', input_size, length=2)
+        if width != height:
             raise ValueError(
-                'input_size must be (w, h) of one positive int, as RandomFlip '
-                f'takes only squares, got {input_size}'
+                'input_size must be a square (w, w), as RandomFlip takes '
+                f'nothing else here, got {input_size}'
             )
-        if not 0 < scale_factor[0] <= scale_factor[1]:
+        low, high = each(positive, 'scale_factor', scale_factor, length=2)
+        if low > high:
             raise ValueError(
-                'scale_factor must be a range of positive numbers, got '
-                f'{scale_factor}'
+                'scale_factor must be the smallest and the largest factor, '
+                f'got {scale_factor}'
             )
-        if min(shift_factor, rotate_factor) < 0:
-            raise ValueError(
-                'shift_factor and rotate_factor must not be negative, got '
-                f'{shift_factor} and {rotate_factor}'
-            )
-        self.input_size = tuple(input_size)
-        self.scale_factor = tuple(scale_factor)
-        self.shift_factor = shift_factor
-        self.rotate_factor = rotate_factor
-        self.pad_val = pad_val
+        self.input_size = (width, height)
+        self.scale_factor = (low, high)
+        self.shift_factor = non_negative('shift_factor', shift_factor)
+        self.rotate_factor = non_negative('rotate_factor', rotate_factor)
+        self.pad_val = finite('pad_val', pad_val)
 
     @cache_randomness
     def _sample_crop(self, short: int) -> Tuple[float, np.ndarray, float]:
@@ -225,16 +219,15 @@ class BottomupShortSideAffine(BaseTransform):
         Returns:
             dict: The result dict, see the class.
         """
-        height, width = results['img'].shape[:2]
+        img = get_image(self.__class__.__name__, results)
+        height, width = img.shape[:2]
         side, shift, angle = self._sample_crop(min(width, height))
         centre = np.array([width, height]) / 2 + shift
         matrix = get_warp_matrix(
             centre, np.array([side, side]), angle, self.input_size
         )
 
-        results['img'] = _warp(
-            results['img'], matrix, self.input_size, self.pad_val
-        )
+        results['img'] = _warp(img, matrix, self.input_size, self.pad_val)
         if 'keypoints' in results:
             results['keypoints'] = _move(results['keypoints'], matrix)
         if 'bbox' in results:

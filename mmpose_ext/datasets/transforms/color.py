@@ -8,6 +8,9 @@ from mmcv.transforms import BaseTransform
 from mmcv.transforms.utils import cache_randomness
 from mmpose.registry import TRANSFORMS
 
+from ...arguments import fraction
+from .results import get_image
+
 
 @TRANSFORMS.register_module()
 class ChannelPermutation(BaseTransform):
@@ -34,14 +37,13 @@ class ChannelPermutation(BaseTransform):
             0.5, as in the official implementation.
 
     Raises:
-        ValueError: If ``prob`` is not in [0, 1].
+        ValueError: If ``prob`` is not in [0, 1], or the image is a list of
+            them.
     """
 
     def __init__(self, prob: float = 0.5):
         super().__init__()
-        if not 0 <= prob <= 1:
-            raise ValueError(f'prob must be in [0, 1], got {prob}')
-        self.prob = prob
+        self.prob = fraction('prob', prob)
 
     @cache_randomness
     def _sample_order(self, num_channels: int) -> np.ndarray:
@@ -59,7 +61,7 @@ class ChannelPermutation(BaseTransform):
             dict: The result dict, with a permuted copy of the image; with
             the same image where the permutation changes nothing.
         """
-        img = results['img']
+        img = get_image(self.__class__.__name__, results)
         if img.ndim == 3:
             order = self._sample_order(img.shape[2])
             if (order != np.arange(len(order))).any():

@@ -10,6 +10,9 @@ from mmcv.transforms import BaseTransform
 from mmcv.transforms.utils import cache_randomness
 from mmpose.registry import TRANSFORMS
 
+from ...arguments import each, finite, fraction, one_of, positive, positive_int
+from .results import get_image, get_keypoints
+
 Number = Union[int, float]
 Fill = Union[int, Sequence[int], str]
 
@@ -28,6 +31,8 @@ class _Occlusion(BaseTransform):
     """
 
     fills = ('mean', 'noise')
+    # Whether it takes keypoints even where it marks none.
+    needs_keypoints = False
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
@@ -40,23 +45,17 @@ class _Occlusion(BaseTransform):
 
     def __init__(self, fill: Fill, prob: float, mark_occluded: bool):
         super().__init__()
-        if not 0 <= prob <= 1:
-            raise ValueError(f'prob must be in [0, 1], got {prob}')
-        if isinstance(fill, str):
-            good = fill in self.fills
-        else:
-            good = fill is not None and all(
-                0 <= value <= 255 for value in np.ravel(fill)
-            )
-        if not good:
+        if not _is_fill(fill, self.fills):
             names = ' or '.join(map(repr, self.fills))
             raise ValueError(
                 f'fill must be a colour of values in [0, 255], {names}, '
                 f'got {fill!r}'
             )
         self.fill = fill
-        self.prob = prob
-        self.mark_occluded = mark_occluded
+        self.prob = fraction('prob', prob)
+        self.mark_occluded = one_of(
+            'mark_occluded', mark_occluded, (True, False)
+        )
 
     @cache_randomness
     def _is_chosen(self) -> bool:
@@ -80,9 +79,12 @@ class _Occlusion(BaseTransform):
         Returns:
             dict: The result dict, with a changed copy of the image.
         """
+        original = get_image(self.__class__.__name__, results)
+        if self.needs_keypoints or self.mark_occluded:
+            self._pixels(results)  # whether there are any, before a draw
         if self.prob < 1 and not self._is_chosen():
             return results
-        img = results['img'].copy()
+        img = original.copy()
         find_hidden = self._cover(img, results)
         results['img'] = img
         if self.mark_occluded:
@@ -99,6 +101,12 @@ class _Occlusion(BaseTransform):
         The function that is returned tells which keypoints (N, K) this hides.
         """
         raise NotImplementedError
+
+    def _pixels(self, results: Dict) -> np.ndarray:
+        """The pixels (N, K, 2) of keypoints, whole x and y."""
+        # A pixel covers half a cell around its centre, so x is in pixel
+        # round(x).
+        return np.rint(get_keypoints(self.__class__.__name__, results))
 
     def _paint(
         self, parts: Sequence[np.ndarray], colour: Optional[np.ndarray]
@@ -177,7 +185,8 @@ class Cutout(_Occlusion):
             Defaults to ``False``.
 
     Raises:
-        ValueError: If an argument is out of its range.
+        ValueError: If an argument is out of its range, the image is a list
+            of them, or keypoints that are needed are missing.
     """
 
     def __init__(
@@ -189,9 +198,7 @@ class Cutout(_Occlusion):
         mark_occluded: bool = False,
     ):
         super().__init__(fill, prob, mark_occluded)
-        if num_holes < 1:
-            raise ValueError(f'num_holes must be at least 1, got {num_holes}')
-        self.num_holes = num_holes
+        self.num_holes = positive_int('num_holes', num_holes)
         self.size = _as_range('size', size, 'pixels')
 
     @cache_randomness
@@ -209,7 +216,7 @@ class Cutout(_Occlusion):
         # Slices of Python's numbers are the faster ones.
         parts = [img[y1:y2, x1:x2] for x1, y1, x2, y2 in holes.tolist()]
         self._paint(parts, self._colour(img))
-        return lambda: _in_boxes(holes, _pixels(results))
+        return lambda: _in_boxes(holes, self._pixels(results))
 
 
 @TRANSFORMS.register_module()
@@ -260,7 +267,8 @@ class BodyMasking(_Occlusion):
             Defaults to ``False``: the network learns to guess them.
 
     Raises:
-        ValueError: If an argument is out of its range.
+        ValueError: If an argument is out of its range, the image is a list
+            of them, or keypoints that are needed are missing.
     """
 
     def __init__(
@@ -271,9 +279,7 @@ class BodyMasking(_Occlusion):
         mark_occluded: bool = False,
     ):
         super().__init__(fill, prob, mark_occluded)
-        if not 0 < max_size <= 1:
-            raise ValueError(f'max_size must be in (0, 1], got {max_size}')
-        self.max_size = max_size
+        self.max_size = fraction('max_size', positive('max_size', max_size))
 
     @cache_randomness
     def _sample_vertices(self, height: int, width: int) -> np.ndarray:
@@ -314,7 +320,7 @@ class BodyMasking(_Occlusion):
             cv2.copyTo(filled, mask[:-1, :-1], part)
 
         def find_hidden() -> np.ndarray:
-            xy = np.fmax(_pixels(results) - np.array(corner), -1)
+            xy = np.fmax(self._pixels(results) - np.array(corner), -1)
             xy = np.minimum(xy, np.array((width, height))).astype(int)
             return mask[xy[..., 1], xy[..., 0]] > 0
 
@@ -377,10 +383,12 @@ class KeypointMasking(_Occlusion):
             learns to guess them.
 
     Raises:
-        ValueError: If an argument is out of its range.
+        ValueError: If an argument is out of its range, the image is a list
+            of them, or keypoints that are needed are missing.
     """
 
     fills = ('mean', 'noise', 'background')
+    needs_keypoints = True
 
     def __init__(
         self,
@@ -422,7 +430,7 @@ class KeypointMasking(_Occlusion):
         self, img: np.ndarray, results: Dict
     ) -> Callable[[], np.ndarray]:
         size = np.array(img.shape[1::-1])
-        xy = _pixels(results)
+        xy = self._pixels(results)
         labelled = _visibility(results['keypoints_visible']) > 0
         inside = (xy >= 0) & (xy < size)
         inside = inside[..., 0] & inside[..., 1]
@@ -490,12 +498,25 @@ class KeypointMasking(_Occlusion):
         return [], []
 
 
+def _is_fill(fill: Fill, names: Sequence[str]) -> bool:
+    """Whether it is one of the names, or a colour."""
+    if isinstance(fill, str):
+        return fill in names
+    values = fill if isinstance(fill, (tuple, list, np.ndarray)) else [fill]
+    try:
+        return all(0 <= v <= 255 for v in each(finite, 'fill', values))
+    except ValueError:
+        return False
+
+
 def _as_range(name: str, value, unit: str) -> Tuple[Number, Number]:
     """An amount or a range of amounts as a checked range."""
-    low, high = value if isinstance(value, (tuple, list)) else (value, value)
-    whole = isinstance(low, int) and isinstance(high, int)
-    limit = np.inf if whole else 1
-    if type(low) is not type(high) or not 0 < low <= high <= limit:
+    if isinstance(value, (tuple, list)):
+        low, high = each(positive, name, value, length=2)
+    else:
+        low = high = positive(name, value)
+    limit = high if isinstance(low, int) else 1
+    if type(low) is not type(high) or not low <= high <= limit:
         raise ValueError(
             f'{name} must be positive {unit} (int) or fractions (float) in '
             f'(0, 1], or a range of one of them, got {value}'
@@ -552,20 +573,6 @@ def _outside(boxes: np.ndarray, shape: Tuple[int, int]) -> np.ndarray:
     for x1, y1, x2, y2 in boxes.tolist():
         outside[y1:y2, x1:x2] = False
     return outside
-
-
-def _keypoints(results: Dict) -> np.ndarray:
-    """Keypoints (N, K, 2) in the pixels of the image."""
-    keypoints = results.get('transformed_keypoints')
-    if keypoints is None:
-        keypoints = results['keypoints']
-    return keypoints[..., :2]
-
-
-def _pixels(results: Dict) -> np.ndarray:
-    """The pixels (N, K, 2) of keypoints, whole x and y."""
-    # A pixel covers half a cell around its centre, so x is in pixel round(x).
-    return np.rint(_keypoints(results))
 
 
 def _visibility(visible: np.ndarray) -> np.ndarray:
