@@ -1,6 +1,7 @@
 """The single-person part of Look into Person (LIP)."""
 
 import csv
+import os
 import os.path as osp
 from typing import Any, Dict, List, Tuple
 
@@ -13,6 +14,7 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import Progress
 
+from ..arguments import positive_int
 from ..engine.checks import check_file
 from ..errors import InputError
 
@@ -146,10 +148,15 @@ def read_lip(
         ``image``, as COCO describes one.
 
     Raises:
+        ValueError: If a path is none, or ``interval`` is not positive.
         InputError: A file or the folder is missing, the CSV is empty, a row
-            has not the columns above, a value is no number, or an image
-            cannot be read.
+            has not the columns above, a value is no number or another flag
+            than 0 and 1, or an image cannot be read.
     """
+    for argument, path in (('ann_file', ann_file), ('img_dir', img_dir)):
+        if not isinstance(path, (str, os.PathLike)):
+            raise ValueError(f'{argument} must be a path, got {path!r}')
+    positive_int('interval', interval)
     what = f"annotation file '{ann_file}'"
     check_file(ann_file, 'annotation file')
     try:
@@ -188,31 +195,39 @@ def _read_joints(rows: List[Tuple[int, List[str]]], what: str) -> np.ndarray:
     unlabelled = ['nan'] * (_COLUMNS - 1)
     cells = [row[1:] or unlabelled for _, row in rows]
     try:
-        values = np.array(cells, dtype=float)
-        good = not np.isinf(values).any()
+        joints = np.array(cells, dtype=float).reshape(len(rows), -1, 3)
+        good = _are_good(joints).all()
     except ValueError:
         good = False
     if not good:
         raise InputError(_wrong_value(rows, what))
-    joints = values.reshape(len(rows), -1, 3)
     missing = np.isnan(joints[..., :2]).any(-1)
     joints[..., 2] = np.where(joints[..., 2] == 1, 1, 2)
     joints[missing] = 0
     return joints
 
 
+def _are_good(joints: np.ndarray) -> np.ndarray:
+    """Which values (..., 3) are numbers of px, and flags."""
+    # Datasets have float32, in which larger numbers are infinite.
+    good = abs(joints) <= np.finfo(np.float32).max
+    good[..., 2] = np.isin(joints[..., 2], (0, 1))
+    return good | np.isnan(joints)
+
+
 def _wrong_value(rows: List[Tuple[int, List[str]]], what: str) -> str:
-    """The message about the first value that is no number."""
+    """The message about the first value that is not good."""
     for line, row in rows:
-        for column, value in enumerate(row[1:], 2):
+        for i, value in enumerate(row[1:]):
             try:
-                good = not np.isinf(float(value))
+                number = float(value)
             except ValueError:
-                good = False
-            if not good:
+                number = np.inf
+            if not _are_good(np.full(3, number))[i % 3]:
+                expected = '0, 1' if i % 3 == 2 else 'a number of px'
                 return (
-                    f"{what}, line {line}, column {column}: '{value}', "
-                    "expected a number of px or 'nan'"
+                    f"{what}, line {line}, column {i + 2}: '{value}', "
+                    f"expected {expected} or 'nan'"
                 )
     raise AssertionError('all values are good')
 
@@ -231,7 +246,8 @@ def _read_sizes(names: List[str], img_dir: str) -> List[Tuple[int, int]]:
                     sizes.append(image.size)
             except FileNotFoundError:
                 missing.append(path)
-            except OSError as e:
+            # Of names with a NUL, and of images of too many pixels, too.
+            except (OSError, ValueError, Image.DecompressionBombError) as e:
                 raise InputError(f"image '{path}' cannot be read: {e}") from e
     if missing:
         raise InputError(
@@ -296,6 +312,7 @@ class LIPDataset(BaseCocoStyleDataset):
     COCO file that ``tools/converters/lip2coco.py`` makes of it.
 
     Raises:
+        ValueError: If ``sample_interval`` is not positive.
         InputError: As :func:`read_lip`, and if a ``bbox_file`` is given or
             no image is left for training.
     """
@@ -304,6 +321,7 @@ class LIPDataset(BaseCocoStyleDataset):
 
     def _load_annotations(self) -> Tuple[List[dict], List[dict]]:
         """Read the CSV: one instance and one image per row."""
+        positive_int('sample_interval', self.sample_interval)
         img_dir = self.data_prefix['img']
         instances, images = [], []
         for ann in read_lip(self.ann_file, img_dir, self.sample_interval):

@@ -191,6 +191,17 @@ def test_half_a_joint_is_unlabelled(folder):
         ([row('a.png', {15: (1, 1, '')})], "line 1, column 49: ''"),
         ([row('a.png', {0: ('-inf', 1, 0)})], "line 1, column 2: '-inf'"),
         (
+            [row('a.png', {0: (1, 4e38, 0)})],
+            r"line 1, column 3: '4e\+38', expected a number of px or 'nan'",
+        ),
+        (
+            [ROWS[0], row('b.png', {1: (1, 1, 2)})],
+            "line 2, column 7: '2', expected 0, 1 or 'nan'",
+        ),
+        ([row('a.png', {1: (1, 1, 0.5)})], "line 1, column 7: '0.5'"),
+        ([row('a.png', {1: (1, 1, -1)})], "line 1, column 7: '-1'"),
+        ([['a\0.png']], r"image '.*' cannot be read: .*null"),
+        (
             [ROWS[0], row('no.png', {}), ROWS[2], ['nor.png']],
             r"image '.*no\.png' does not exist \(2 of 4 images are missing\)",
         ),
@@ -201,6 +212,32 @@ def test_half_a_joint_is_unlabelled(folder):
 def test_wrong_csv(folder, rows, message):
     with pytest.raises(InputError, match=message):
         make(folder, rows)
+
+
+@pytest.mark.parametrize('interval', [0, -1, 1.0, None, 'two', True, NAN])
+def test_wrong_arguments(folder, interval):
+    path = write(folder, ROWS)
+    with pytest.raises(ValueError, match=r'^interval must .* got '):
+        read_lip(path, str(folder / 'img'), interval)
+    with pytest.raises(ValueError, match=r'^sample_interval must .* got '):
+        make(folder, sample_interval=interval)
+    for wrong in (None, 0, ['img']):
+        with pytest.raises(ValueError, match=r'^ann_file must .* got '):
+            read_lip(wrong, str(folder / 'img'))
+        with pytest.raises(ValueError, match=r'^img_dir must .* got '):
+            read_lip(path, wrong)
+
+
+def test_paths_of_any_kind(folder):
+    expected = read_lip(write(folder, ROWS), str(folder / 'img'))
+    assert read_lip(folder / 'lip.csv', folder / 'img') == expected
+
+
+def test_images_of_too_many_pixels(folder, monkeypatch):
+    """Pillow refuses those that would fill the memory."""
+    monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 100)
+    with pytest.raises(InputError, match=r'a\.png.* cannot be read: .*800'):
+        make(folder)
 
 
 def test_wrong_files(folder):
