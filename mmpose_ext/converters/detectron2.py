@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..compat import _Forbidden, _Unpickler, load_checkpoint
+from ..checkpoint_file import _Forbidden, _Unpickler, load_checkpoint
 from ..engine.checks import check_file
 from ..errors import InputError
 

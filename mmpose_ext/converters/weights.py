@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import version
-from ..compat import load_checkpoint
+from ..checkpoint_file import find_weights, load_checkpoint
 from ..engine.checks import check_checkpoint_file
 from ..errors import InputError
 from ..files import write_atomic
@@ -33,17 +33,9 @@ def read_weights(path: str) -> Dict[str, Tensor]:
         InputError: The file is missing or broken, or holds no weights.
     """
     check_checkpoint_file(path)
-    checkpoint = load_checkpoint(path, map_location='cpu')
-    weights = checkpoint
-    if isinstance(checkpoint, Mapping):
-        weights = checkpoint.get('state_dict', checkpoint)
-    if not isinstance(weights, Mapping) or not weights:
-        raise InputError(
-            f"checkpoint '{path}' holds a {type(weights).__name__}, expected "
-            'weights by name'
-        )
+    weights = find_weights(load_checkpoint(path, map_location='cpu'), path)
     for key, value in weights.items():
-        if not (isinstance(key, str) and isinstance(value, Tensor)):
+        if not isinstance(value, Tensor):
             raise InputError(
                 f"checkpoint '{path}': expected weights by name, got a "
                 f'{type(value).__name__} under {key!r}'

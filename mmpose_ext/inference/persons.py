@@ -136,7 +136,7 @@ def _import_mmdet() -> tuple:
 def _class_names(meta: dict, config: Config) -> Optional[Tuple[str, ...]]:
     """The names of the classes, in the order of their labels."""
     dataset_meta = {
-        k.lower(): v for k, v in meta.get('dataset_meta', {}).items()
+        str(k).lower(): v for k, v in meta.get('dataset_meta', {}).items()
     }
     if dataset_meta.get('classes'):
         return dataset_meta['classes']
@@ -158,7 +158,14 @@ def _class_names(meta: dict, config: Config) -> Optional[Tuple[str, ...]]:
 
 
 def _person_label(classes: Optional[Sequence[str]], checkpoint: str) -> int:
-    names = [classes] if isinstance(classes, str) else list(classes or ())
+    names = [classes] if isinstance(classes, str) else classes or ()
+    if not isinstance(names, (list, tuple)) or not all(
+        isinstance(name, str) for name in names
+    ):
+        raise InputError(
+            f'{checkpoint} is a detector of the classes {names!r:.80}, '
+            'expected a list of names'
+        )
     for label, name in enumerate(names):
         if name.lower() == 'person':
             return label

@@ -49,6 +49,12 @@ def load_pose_model(config: Config, checkpoint: str, device: str) -> nn.Module:
         model = init_model(config, device='cpu')
     meta = load_checkpoint_strictly(model, checkpoint).get('meta', {})
     model.dataset_meta = meta.get('dataset_meta', model.dataset_meta)
+    number = model.dataset_meta.get('num_keypoints')
+    if not isinstance(number, int):
+        raise InputError(
+            f"checkpoint '{checkpoint}': expected a whole number as "
+            f"'num_keypoints' of its dataset_meta, got {number!r:.80}"
+        )
     return model.to(device)
 
 

@@ -124,7 +124,11 @@ def test_refuses_arrays_of_objects(tmp_path):
     'content, message',
     [
         ([np.ones(1)], 'holds a list, expected weights by name'),
+        ((np.ones(1),), 'holds a tuple, expected weights by name'),
+        (None, 'holds a NoneType, expected weights by name'),
         (dict(model=3), "holds a int under 'model'"),
+        (dict(model=dict(model=dict(a=np.ones(1)))), "a dict under 'model'"),
+        ({1: 2}, 'got a int under 1'),
         ({}, 'holds a dict'),
         (dict(a=np.ones(1), epoch=3), "got a int under 'epoch'"),
         (dict(a=np.array(['x'])), "got a <U1 under 'a'"),

@@ -50,11 +50,11 @@ def test_reads_weights_however_they_are_wrapped(wrap, tmp_path):
 @pytest.mark.parametrize(
     'content, message',
     [
-        ([torch.ones(1)], 'holds a list, expected weights by name'),
-        (dict(state_dict=3), 'holds a int, expected weights'),
-        ({}, 'holds a dict, expected weights'),
-        (dict(epoch=3), "got a int under 'epoch'"),
-        ({1: torch.ones(1)}, 'got a Tensor under 1'),
+        ([torch.ones(1)], 'expected weights by name, got list'),
+        (dict(state_dict=3), "weights by name under 'state_dict', got int"),
+        ({}, 'expected weights by name, got none'),
+        (dict(a=torch.ones(1), epoch=3), "got a int under 'epoch'"),
+        ({1: torch.ones(1)}, 'got the name 1'),
     ],
 )
 def test_refuses_files_without_weights(content, message, tmp_path):

@@ -688,7 +688,7 @@ def test_file_that_is_no_checkpoint(tmp_path):
     with pytest.raises(InputError, match=r"checkpoint '.*a\.pth' does not"):
         checks.load_checkpoint_strictly(network(), str(path))
     torch.save([1, 2], path)
-    with pytest.raises(InputError, match='holds a list, expected weights'):
+    with pytest.raises(InputError, match='expected weights by name, got list'):
         checks.load_checkpoint_strictly(network(), str(path))
     torch.save(dict(model=dict(network().state_dict())), path)
     with pytest.raises(InputError, match='unknown to the model: model'):

@@ -136,6 +136,9 @@ def test_mistakes(tiny_detector, tmp_path, monkeypatch):
     path, checkpoint = tiny_detector
     classes = dict(classes=('cat', 'dog', 'cow'))
     cats = reweight(checkpoint, tmp_path / 'cats.pth', dataset_meta=classes)
+    numbers = reweight(checkpoint, tmp_path / 'n.pth', CLASSES=[1, 2, 3])
+    odd = tmp_path / 'odd.pth'
+    torch.save(dict(state_dict=5), odd)
     for config, weights, message in [
         (load(path), cats, "cats.pth.*without the class 'person'.*cat, dog"),
         (load(path, default_scope='mmpose'), checkpoint, 'MMPose'),
@@ -143,6 +146,8 @@ def test_mistakes(tiny_detector, tmp_path, monkeypatch):
         (load(path, **{'model.neck.type': 'FPM'}), checkpoint, "'FPM'"),
         (load(path, **{'model.neck.out_channels': 8}), checkpoint, 'neck'),
         (load(path), tmp_path / 'none.pth', 'none.pth'),
+        (load(path), numbers, r'classes \[1, 2, 3\], expected a list of'),
+        (load(path), odd, r"odd.pth'.*under 'state_dict', got int"),
     ]:
         with pytest.raises(InputError, match=message):
             PersonDetector(config, str(weights))

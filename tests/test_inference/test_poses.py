@@ -104,6 +104,27 @@ def test_the_meta_of_the_weights_comes_first(tiny_config, weights):
     assert not model.training
 
 
+@pytest.mark.parametrize(
+    'meta, message',
+    [
+        (
+            {},
+            "'num_keypoints' of its dataset_meta, got None",
+        ),
+        (dict(num_keypoints='17'), "got '17'"),
+        ([17], "expected a dict under 'dataset_meta', got list"),
+    ],
+)
+def test_a_wrong_meta_of_the_weights(
+    meta, message, tiny_config, weights, tmp_path
+):
+    checkpoint = torch.load(weights)
+    path = tmp_path / 'odd.pth'
+    torch.save(dict(checkpoint, meta=dict(dataset_meta=meta)), path)
+    with pytest.raises(InputError, match=message):
+        load_pose_model(Config.fromfile(tiny_config), str(path), 'cpu')
+
+
 def test_bottomup_poses(bottomup, image):
     assert is_bottomup(bottomup)
     poses = estimate_poses(bottomup, image)

@@ -457,6 +457,70 @@ def test_weights_alone_cannot_be_resumed_from(
     assert (tmp_path / 'epoch_1.pth').exists()
 
 
+@pytest.mark.parametrize(
+    ('key', 'value', 'message'),
+    [
+        ('message_hub', 5, "expected dict for 'message_hub', got int"),
+        ('optimizer', [], "expected dict for 'optimizer', got list"),
+        ('meta', dict(iter=3), "expected int for 'meta.epoch', got NoneType"),
+        (
+            'meta',
+            dict(epoch=1, iter='3'),
+            "expected int for 'meta.iter', got str",
+        ),
+    ],
+)
+def test_a_training_state_of_another_shape(
+    key, value, message, tiny_config, trained, tmp_path, capsys
+):
+    checkpoint = read(trained / 'epoch_1.pth')
+    checkpoint[key] = value
+    torch.save(checkpoint, tmp_path / 'odd.pth')
+    argv = command(tiny_config, '--work-dir', tmp_path, '--resume',
+                   tmp_path / 'odd.pth')  # fmt: skip
+    assert message in error_of(train_tool, argv, capsys)
+
+
+@pytest.mark.parametrize('flag', ['test', 'resume', 'load_from', 'init_cfg'])
+def test_a_checkpoint_of_another_shape(flag, tiny_config, tmp_path, capsys):
+    path = tmp_path / 'odd.pth'
+    torch.save(dict(state_dict=5, meta={}, message_hub={}, optimizer={}), path)
+    args, options = {
+        'test': ([path], {}),
+        'resume': (['--resume', path], {}),
+        'load_from': ([], dict(load_from=path)),
+        'init_cfg': (
+            [],
+            {
+                'model.backbone.init_cfg.type': 'Pretrained',
+                'model.backbone.init_cfg.checkpoint': path,
+            },
+        ),
+    }[flag]
+    argv = command(tiny_config, *args, '--work-dir', tmp_path, **options)
+    tool = test_tool if flag == 'test' else train_tool
+    assert error_of(tool, argv, capsys) == (
+        f"checkpoint '{path}': expected weights by name under 'state_dict', "
+        'got int\n'
+    )
+
+
+def test_weights_of_nothing_in_the_model(
+    tiny_config, trained, tmp_path, capsys
+):
+    # Its names begin with 'backbone.', which the user left out.
+    checkpoint = trained / 'epoch_1.pth'
+    options = {
+        'model.backbone.init_cfg.type': 'Pretrained',
+        'model.backbone.init_cfg.checkpoint': checkpoint,
+    }
+    argv = command(tiny_config, '--work-dir', tmp_path, **options)
+    message = error_of(train_tool, argv, capsys)
+    assert f"'{checkpoint}' has none of the 100 tensors of ResNet" in message
+    assert 'it has backbone.conv1.weight' in message
+    assert 'expected conv1.weight' in message
+
+
 def test_existing_results_are_kept(tiny_config, trained, tmp_path, capsys):
     for flag, name in (('--out', 'a.json'), ('--dump', 'a.pkl')):
         path = tmp_path / name

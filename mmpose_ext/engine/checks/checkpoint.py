@@ -12,6 +12,7 @@ from mmengine.runner import find_latest_checkpoint
 from mmengine.runner.checkpoint import CheckpointLoader
 from torch import nn
 
+from ...checkpoint_file import find_weights
 from ...errors import InputError
 from .annotations import check_file
 
@@ -108,7 +109,7 @@ def load_checkpoint_strictly(model: nn.Module, path: str) -> dict:
     """
     check_checkpoint_file(path)
     checkpoint = CheckpointLoader.load_checkpoint(path, map_location='cpu')
-    check_state_dict(model, _state_dict(checkpoint, path), path)
+    check_state_dict(model, find_weights(checkpoint, path), path)
     return checkpoint
 
 
@@ -137,24 +138,32 @@ class StrictCheckpointHook(Hook):
             InputError: It does not fit the model, or the run cannot go on
                 from it.
         """
-        state_dict = _state_dict(checkpoint, self.path)
-        missing = [k for k in _NEEDED_TO_RESUME if k not in checkpoint]
-        if self.resume and missing:
-            raise InputError(
-                f"checkpoint '{self.path}' cannot be resumed from, it lacks "
-                f'{", ".join(missing)}; to start from its weights, give '
-                f'--cfg-options load_from={self.path}'
-            )
+        state_dict = find_weights(checkpoint, self.path)
+        if self.resume:
+            _check_training_state(checkpoint, self.path)
         check_state_dict(runner.model, state_dict, self.path)
 
 
-def _state_dict(checkpoint, path: str) -> Mapping:
-    if not isinstance(checkpoint, Mapping):
+def _check_training_state(checkpoint: Mapping, path: str) -> None:
+    missing = [k for k in _NEEDED_TO_RESUME if k not in checkpoint]
+    if missing:
         raise InputError(
-            f"checkpoint '{path}' holds a {type(checkpoint).__name__}, "
-            'expected weights'
+            f"checkpoint '{path}' cannot be resumed from, it lacks "
+            f'{", ".join(missing)}; to start from its weights, give '
+            f'--cfg-options load_from={path}'
         )
-    return checkpoint.get('state_dict', checkpoint)
+    meta = checkpoint['meta']
+    for key, value, kind in (
+        ('message_hub', checkpoint['message_hub'], dict),
+        ('optimizer', checkpoint['optimizer'], dict),
+        ('meta.epoch', meta.get('epoch'), int),
+        ('meta.iter', meta.get('iter'), int),
+    ):
+        if not isinstance(value, kind):
+            raise InputError(
+                f"checkpoint '{path}' cannot be resumed from: expected "
+                f"{kind.__name__} for '{key}', got {type(value).__name__}"
+            )
 
 
 def _summary(error: str) -> str:
