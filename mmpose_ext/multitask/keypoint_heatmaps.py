@@ -15,17 +15,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-# A RoI that is narrower, in px, has no targets.
-MIN_SIZE = 1e-3
-
-
-def _sizes(boxes: Tensor) -> Tensor:
-    """Width and height of each RoI, shape (N, 1, 2), never 0."""
-    return (boxes[:, 2:] - boxes[:, :2]).clamp(min=MIN_SIZE)[:, None]
+# Of a RoI in px, so that one without an area has finite cells, too.
+_SMALLEST_SIDE = 1e-6
 
 
 def to_cells(keypoints: Tensor, boxes: Tensor, size: int) -> Tensor:
     """Where keypoints of an image are on the heatmaps of their RoIs.
+
+    It is computed in the order of Detectron2, x * (S / w). That of x * S / w
+    may be one cell apart for a keypoint on the edge between two of them.
 
     Args:
         keypoints (Tensor): Of one person per RoI, shape (N, K, 2), in px.
@@ -35,12 +33,16 @@ def to_cells(keypoints: Tensor, boxes: Tensor, size: int) -> Tensor:
     Returns:
         Tensor: Shape (N, K, 2), in cells.
     """
-    start = boxes[:, None, :2]
-    return (keypoints - start) * size / _sizes(boxes) - 0.5
+    start, end = _corners(boxes)
+    scale = size / (end - start).clamp(min=_SMALLEST_SIDE)
+    return (keypoints - start) * scale - 0.5
 
 
 def to_pixels(cells: Tensor, boxes: Tensor, size: int) -> Tensor:
-    """The inverse of :func:`to_cells`.
+    """Where cells of the heatmaps of RoIs are in an image.
+
+    The inverse of :func:`to_cells` for RoIs of at least 1 px. Smaller ones
+    are taken to be 1 px wide or high, as Detectron2 decodes them.
 
     Args:
         cells (Tensor): Shape (N, K, 2), in cells.
@@ -50,27 +52,55 @@ def to_pixels(cells: Tensor, boxes: Tensor, size: int) -> Tensor:
     Returns:
         Tensor: Shape (N, K, 2), in px.
     """
-    return (cells + 0.5) * _sizes(boxes) / size + boxes[:, None, :2]
+    start, end = _corners(boxes)
+    return (cells + 0.5) * (end - start).clamp(min=1) / size + start
+
+
+def _corners(boxes: Tensor) -> Tuple[Tensor, Tensor]:
+    """The first and the last corner of each RoI, of shape (N, 1, 2)."""
+    return boxes[:, None, :2], boxes[:, None, 2:]
+
+
+def find_inside(keypoints: Tensor, visible: Tensor, boxes: Tensor) -> Tensor:
+    """Which keypoints are labelled, and inside a RoI that has an area.
+
+    The edges of a RoI belong to it.
+
+    Args:
+        keypoints (Tensor): Of one person per RoI, shape (N, K, 2), in px.
+        visible (Tensor): COCO's visibility, shape (N, K): 0 is unlabelled, 1
+            occluded, 2 visible.
+        boxes (Tensor): The RoIs, shape (N, 4), in px.
+
+    Returns:
+        Tensor: Of bool, shape (N, K).
+    """
+    start, end = _corners(boxes)
+    inside = (keypoints >= start) & (keypoints <= end) & (start < end)
+    return inside.all(dim=-1) & (visible > 0)
 
 
 def find_valid(
-    cells: Tensor, visible: Tensor, boxes: Tensor, size: int
+    keypoints: Tensor, visible: Tensor, boxes: Tensor, size: int
 ) -> Tensor:
-    """Which keypoints have a target: labelled, and inside a RoI with an area.
+    """Which keypoints have a target on the heatmaps of their RoIs.
+
+    Those of :func:`find_inside`. As in Detectron2, one right before the far
+    edge, which rounding puts beyond the last cell, has none; one on the edge
+    has the last cell.
 
     Args:
-        cells (Tensor): See :func:`to_cells`, shape (N, K, 2).
-        visible (Tensor): COCO's visibility, shape (N, K): 0 is unlabelled, 1
-            occluded, 2 visible.
+        keypoints (Tensor): Of one person per RoI, shape (N, K, 2), in px.
+        visible (Tensor): COCO's visibility, shape (N, K).
         boxes (Tensor): The RoIs, shape (N, 4), in px.
         size (int): Cells S per side of a heatmap.
 
     Returns:
         Tensor: Of bool, shape (N, K).
     """
-    inside = ((cells >= -0.5) & (cells <= size - 0.5)).all(dim=-1)
-    extended = (boxes[:, 2:] - boxes[:, :2] > MIN_SIZE).all(dim=-1)
-    return inside & extended[:, None] & (visible > 0)
+    fits = to_cells(keypoints, boxes, size) < size - 0.5
+    fits |= keypoints == _corners(boxes)[1]
+    return find_inside(keypoints, visible, boxes) & fits.all(dim=-1)
 
 
 def gaussian_heatmaps(

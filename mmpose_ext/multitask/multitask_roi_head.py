@@ -13,7 +13,7 @@ from mmdet.structures.mask import BitmapMasks
 from mmdet.utils import InstanceList
 from torch import Tensor
 
-from .keypoint_heatmaps import find_valid, to_cells
+from .keypoint_heatmaps import find_inside
 
 
 @MODELS.register_module()
@@ -218,9 +218,7 @@ class MultiTaskRoIHead(StandardRoIHead):
             for key in ('keypoints', 'keypoints_visible')
         )
         boxes = rois[:, 1:]
-        # Whether a joint is inside a RoI does not depend on its cells.
-        cells = to_cells(keypoints, boxes, size=1)
-        useful = find_valid(cells, visible, boxes, size=1).any(dim=1)
+        useful = find_inside(keypoints, visible, boxes).any(dim=1)
         # Here a training step waits for the device: how many RoIs are there?
         # An index by bools would wait each time that it is used.
         useful = useful.nonzero()[:, 0]

@@ -250,7 +250,7 @@ class OffsetKeypointHead(BaseModule):
         cells = to_cells(keypoints, boxes, size)
         if self.occluded_as_zero:
             keypoints_visible = keypoints_visible * (keypoints_visible > 1)
-        valid = find_valid(cells, keypoints_visible, boxes, size)
+        valid = find_valid(keypoints, keypoints_visible, boxes, size)
         heatmaps = heatmaps.float()  # half precision cannot hold the sums
         if self.loss_type == 'ce':
             label = nearest_cells(cells, size)

@@ -10,6 +10,7 @@ from torch.testing import assert_close
 from mmpose_ext.multitask.keypoint_heatmaps import (
     decode_bicubic,
     decode_parabola,
+    find_inside,
     find_valid,
     gaussian_heatmaps,
     nearest_cells,
@@ -105,14 +106,90 @@ def test_which_keypoints_are_valid():
     x = torch.tensor([10.0, 66.0, 9.9, 66.1, 30.0, 30.0])
     keypoints = torch.stack([x, torch.full((6,), 30.0)], dim=-1)[None]
     visible = torch.tensor([[2, 2, 2, 2, 1, 0]])
-    cells = to_cells(keypoints, boxes, SIZE)
-    valid = find_valid(cells, visible, boxes, SIZE)
-    assert valid.tolist() == [[True, True, False, False, True, False]]
+    expected = [[True, True, False, False, True, False]]
+    for points in (keypoints, keypoints.flip(-1)):
+        assert find_valid(points, visible, boxes, SIZE).tolist() == expected
+        assert find_inside(points, visible, boxes).tolist() == expected
     for flat in ([10, 10, 10, 66], [10, 66, 66, 10], [66, 10, 10, 66]):
         boxes = torch.tensor([flat], dtype=torch.float32)
         cells = to_cells(keypoints, boxes, SIZE)
         assert cells.isfinite().all()
-        assert not find_valid(cells, visible, boxes, SIZE).any()
+        assert not find_valid(keypoints, visible, boxes, SIZE).any()
+
+
+def test_a_joint_between_two_cells_is_in_that_of_detectron2():
+    """7 of 49 px are 8 of 56 cells, but torch's 56 / 49 is rounded down.
+
+    7 * (56 / 49) is 7.9999995 in single precision, 7 * 56 / 49 is 8.
+    """
+    boxes = torch.tensor([[0.0, 0.0, 49.0, 49.0]])
+    keypoints = torch.tensor([[[7.0, 1.0], [1.0, 7.0]]])
+    cells = to_cells(keypoints, boxes, SIZE)
+    assert nearest_cells(cells, SIZE).tolist() == [[56 + 7, 7 * 56 + 1]]
+
+
+def detectron2_targets(keypoints, boxes, size):
+    """``_keypoints_to_heatmap`` of Detectron2, one joint after the other."""
+    labels, valid = [], []
+    for box, persons in zip(boxes, keypoints):
+        for x, y, visible in persons:
+            cell = []
+            for value, start, end in ((x, *box[::2]), (y, *box[1::2])):
+                floor = ((value - start) * (size / (end - start))).floor()
+                cell.append(size - 1 if value == end else int(floor))
+            labels.append(cell[1] * size + cell[0])
+            inside = all(0 <= c < size for c in cell)
+            valid.append(inside and bool(visible > 0))
+    shape = keypoints.shape[:2]
+    return torch.tensor(labels).view(shape), torch.tensor(valid).view(shape)
+
+
+def test_targets_on_all_edges_of_cells_are_those_of_detectron2():
+    """Of RoIs of many sizes, also where rounding moves a joint."""
+    torch.manual_seed(0)
+    start = torch.rand(60, 2) * 500
+    start[:30] = start[:30].round()
+    sides = torch.cat([torch.arange(20, 50), torch.rand(30) * 300])[:, None]
+    boxes = torch.cat([start, start + sides], dim=1)
+    steps = torch.arange(-1, SIZE + 2) / SIZE
+    steps = torch.stack([steps, steps.flip(0)], dim=-1)
+    extent = boxes[:, None, 2:] - boxes[:, None, :2]
+    points = boxes[:, None, :2] + steps * extent
+    visible = torch.arange(len(steps)).expand(60, -1) % 3
+    labels, valid = detectron2_targets(
+        torch.cat([points, visible[..., None]], dim=-1), boxes, SIZE
+    )
+    assert torch.equal(find_valid(points, visible, boxes, SIZE), valid)
+    found = nearest_cells(to_cells(points, boxes, SIZE), SIZE)
+    assert torch.equal(found[valid], labels[valid])
+
+
+def test_a_joint_right_before_the_far_edge():
+    """Rounding puts it beyond the last cell: no target, but it is inside."""
+    end = torch.tensor(23.0)
+    before = torch.nextafter(end, torch.tensor(0.0))
+    assert before * (SIZE / end) == SIZE
+    boxes = torch.tensor([[0.0, 0.0, end, end]])
+    keypoints = torch.stack([before, end])[None, :, None].expand(1, 2, 2)
+    visible = torch.full((1, 2), 2)
+    assert find_valid(keypoints, visible, boxes, SIZE).tolist() == [
+        [False, True]
+    ]
+    assert find_inside(keypoints, visible, boxes).tolist() == [[True, True]]
+
+
+def test_rois_below_a_pixel():
+    """Their targets are those of their size, decoding takes 1 px."""
+    boxes = torch.tensor([[10.0, 20.0, 10.25, 20.5]], dtype=torch.float64)
+    keypoints = boxes.new_tensor([[[10.125, 20.125]]])
+    cells = to_cells(keypoints, boxes, SIZE)
+    assert cells.tolist() == [[[27.5, 13.5]]]
+    # Cell 27.5 is the middle, cell 13.5 a quarter of 1 px.
+    assert to_pixels(cells, boxes, SIZE).tolist() == [[[10.5, 20.25]]]
+    # The largest of 2 x 2 logits; as one pixel, there is only its centre.
+    logits = torch.tensor([[[[0.0, 3.0], [0.0, 0.0]]]])
+    found, _ = decode_bicubic(logits, boxes.float())
+    assert to_pixels(found, boxes.float(), 2).tolist() == [[[10.5, 20.5]]]
 
 
 def test_labels_of_cells():
@@ -160,6 +237,19 @@ def test_bicubic_scores_are_a_softmax_over_the_cells():
     value, index = shares.max(dim=2)
     assert_close(scores, value)
     assert_close(cells, torch.stack([index % 9, index // 9], -1).float())
+
+
+def test_bicubic_rounds_the_sides_of_a_roi_up():
+    """2.5 x 2.25 px are enlarged to 3 x 3, which is every cell as it is."""
+    logits = torch.zeros(1, 1, 3, 3)
+    logits[0, 0, 1, 2] = 5.0
+    boxes = torch.tensor([[10.0, 20.0, 12.5, 22.25]])
+    cells, scores = decode_bicubic(logits, boxes)
+    assert_close(cells, torch.tensor([[[2.0, 1.0]]]))
+    # Each of the 3 pixels is 2.5 / 3 and 0.75 px of the image.
+    expected = torch.tensor([[[10 + 2.5 * 2.5 / 3, 20 + 1.5 * 0.75]]])
+    assert_close(to_pixels(cells, boxes, 3), expected)
+    assert scores.item() == pytest.approx(1 / (1 + 8 * math.exp(-5)))
 
 
 def test_bicubic_does_not_depend_on_the_other_rois():
