@@ -472,7 +472,11 @@ def test_good_config_passes(cfg, mode):
         ('dataset.data_prefix.img', 'no/', "image folder '.*no/' .*exist"),
         ('dataset.data_prefix.img', '', "'' .*|has none of the first 6"),
         ('dataset.metainfo', dict(from_file='no/such.py'), 'no/such.py'),
-        ('dataset.type', 'CrowdPoseDataset', '17 keypoints, but CrowdPose'),
+        (
+            'dataset.type',
+            'CrowdPoseDataset',
+            'out_channels is 17, but .*Crowd',
+        ),
         ('dataset.bbox_file', 'no.json', 'detection file .*no.json.*exist'),
     ],
 )
@@ -548,7 +552,7 @@ def test_good_config_of_a_detector_passes(detection_cfg, type_):
     [
         ('ann_file', 'no.json', 'annotation file .*ann_file.*no.json'),
         ('data_prefix.img', 'no/', "image folder '.*no/' .*exist"),
-        ('metainfo.classes', ['dog'], 'has the categories person, but Coco'),
+        ('metainfo.classes', ['dog'], 'has the categories person, but train_'),
     ],
 )
 def test_wrong_files_of_a_detector(detection_cfg, type_, key, value, message):
@@ -581,7 +585,8 @@ def test_wrong_objects_of_a_detector(detection_cfg, split, tmp_path):
     data.type = OURS
     short = [1, 1, 2] * 5
     message = error(segmentation=[], keypoints=short)
-    assert '5 keypoints, but CocoPersonDataset has 17' in message
+    place = f'{split}_dataloader.dataset (CocoPersonDataset metainfo)'
+    assert f'5 keypoints, but {place} has 17' in message
 
 
 def test_annotations_in_another_form_than_cocos_are_left_alone(
@@ -632,6 +637,7 @@ def test_what_is_not_on_the_disk_or_not_coco_is_left_alone(cfg, tmp_path):
     data.ann_file = str(tmp_path / 'mpii.json')
     (tmp_path / 'mpii.json').write_text('[]')
     data.type = 'MpiiDataset'
+    cfg.model.head.out_channels = 16
     checks.check_config(cfg, 'test')
     data.ann_file = ''
     checks.check_config(cfg, 'test')

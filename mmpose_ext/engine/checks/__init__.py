@@ -16,6 +16,7 @@ from .checkpoint import (
 from .datasets import check_datasets, check_evaluators
 from .detections import check_detections
 from .images import explain_unreadable_images
+from .keypoint_numbers import check_keypoint_numbers
 from .type_names import check_type_names, explain_unknown_types
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     'check_config',
     'check_detections',
     'check_file',
+    'check_keypoint_numbers',
     'check_output_file',
     'check_state_dict',
     'check_type_names',
@@ -48,7 +50,7 @@ _IN_TRAINING = ('optim_wrapper', 'param_scheduler')
 
 
 def check_config(cfg, mode: str) -> List[dict]:
-    """Check the type names of a config and the files that it names.
+    """Check what a config names: types, numbers of keypoints, and files.
 
     Args:
         cfg (Config): The config, after all overrides.
@@ -72,6 +74,7 @@ def check_config(cfg, mode: str) -> List[dict]:
         keys += [f'{split}_{k}' for k in ('dataloader', 'evaluator', 'cfg')]
     check_type_names(cfg, keys)
     check_evaluators(cfg, [s for s in splits if s != 'train'])
+    check_keypoint_numbers(cfg, splits)
     return check_datasets(cfg, splits)
 
 

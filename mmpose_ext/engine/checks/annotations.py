@@ -91,7 +91,7 @@ def check_keypoints(
         path (str): Its name, for messages.
         num_keypoints (int, optional): How many keypoints each person has
             according to the dataset, or None if that is not known.
-        name (str): The dataset's class, for messages.
+        name (str): What has this metainfo, for messages.
 
     Raises:
         InputError: There are no annotations, none has keypoints, their
@@ -145,7 +145,7 @@ def check_objects(
         path (str): Its name, for messages.
         metainfo (Mapping): The dataset's, of which ``classes`` and, for
             persons, ``num_keypoints`` are read.
-        name (str): The dataset's class, for messages.
+        name (str): What has this metainfo, for messages.
         training (bool): Whether there must be an object. Defaults to
             ``True``.
         with_masks (bool): Whether each one must have a segmentation.

@@ -5,6 +5,7 @@ from typing import Iterator, List, Tuple
 
 import mmengine.registry as root
 from mmpose.datasets.datasets.base import BaseCocoStyleDataset
+from mmpose.datasets.datasets.utils import parse_pose_metainfo
 
 from ...errors import InputError
 from .annotations import (
@@ -90,7 +91,7 @@ def _check_dataset(dataset, where: str, scope: str, files: dict) -> bool:
         return True
     what = f'annotation file ({where}.ann_file)'
     check_file(ann_file, what)
-    cls = _class_of(dataset, scope)
+    cls = class_of(dataset, scope)
     detection = _is_from_mmdet(cls, 'load_data_list')
     if not (
         detection or _inherits(cls, 'load_data_list', '_load_annotations')
@@ -104,20 +105,24 @@ def _check_dataset(dataset, where: str, scope: str, files: dict) -> bool:
     _check_image_folder(dataset, where, coco)
     if dataset.get('bbox_file'):
         return _check_bbox_file(dataset, where, coco, files)
+    # As the error about numbers of keypoints names it.
+    name = f'{where} ({cls.__name__} metainfo)'
+    key = f'{where}.metainfo'
     if detection and _is_from_mmdet(cls, 'parse_data_info'):
         check_objects(
             coco,
             ann_file,
-            _metainfo(cls, dataset, where),
-            cls.__name__,
+            load_metainfo(cls, dataset.get('metainfo'), key),
+            name,
             training=not dataset.get('test_mode'),
             # Ours makes a mask where there is none.
             with_masks=cls.__module__ == _MMDET_COCO[0]
             and _loads_masks(dataset),
         )
     elif _inherits(cls, 'parse_data_info'):
-        number = _metainfo(cls, dataset, where).get('num_keypoints')
-        check_keypoints(coco, ann_file, number, cls.__name__)
+        metainfo = load_metainfo(cls, dataset.get('metainfo'), key)
+        number = metainfo.get('num_keypoints')
+        check_keypoints(coco, ann_file, number, name)
     return True
 
 
@@ -143,7 +148,7 @@ def _is_remote(path: str) -> bool:
     return '://' in path
 
 
-def _class_of(dataset, scope: str):
+def class_of(dataset, scope: str):
     """The class of a dataset, whose name has been checked before."""
     cls = dataset['type']
     if not isinstance(cls, str):
@@ -174,11 +179,34 @@ def _loads_masks(dataset) -> bool:
     )
 
 
-def _metainfo(cls, dataset, where: str) -> dict:
+def load_metainfo(cls, metainfo, where: str) -> dict:
+    """The parsed metainfo of a dataset.
+
+    Args:
+        cls (type, optional): The dataset's class, which has one by default;
+            or None for what is no dataset.
+        metainfo (dict, optional): That of the config.
+        where (str): The config's key of it, for messages.
+
+    Raises:
+        InputError: It is no dict or not complete, or names a file or a
+            keypoint that is missing.
+    """
+    load = parse_pose_metainfo if cls is None else cls._load_metainfo
     try:
-        return cls._load_metainfo(dataset.get('metainfo'))
-    except FileNotFoundError as e:
-        raise InputError(f'{where}.metainfo: {e}') from e
+        return load(metainfo)
+    except (FileNotFoundError, TypeError) as e:
+        raise InputError(f'{where}: {e}') from e
+    except AssertionError as e:
+        raise InputError(
+            f'{where}: expected dataset_name, keypoint_info, skeleton_info, '
+            f'joint_weights and sigmas, got {", ".join(metainfo)}'
+        ) from e
+    except KeyError as e:
+        raise InputError(
+            f'{where}: there is no key or keypoint {e}, which is needed or '
+            'named by a swap or a link'
+        ) from e
 
 
 def _check_image_folder(dataset, where: str, coco: dict) -> None:
