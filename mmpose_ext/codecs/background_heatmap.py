@@ -35,6 +35,11 @@ class BackgroundHeatmap(BaseKeypointCodec):
     0.01; where persons overlap they add up, to 1 at most. The background is
     1 minus the highest of the keypoints' maps.
 
+    It is for :class:`~mmpose_ext.models.GCCPMHead` alone: MMPose's heads have
+    one map per keypoint. With ``HeatmapHead``, a training ends at once in
+    "target_weights and target have mismatched shapes", and K maps would be
+    decoded to K - 1 keypoints. The tools say so before they start.
+
     Note:
 
         - instance number: N
@@ -101,7 +106,7 @@ class BackgroundHeatmap(BaseKeypointCodec):
         self.sigma = positive('sigma', sigma)
         self.decode_mode = one_of('decode', decode, _DECODERS)
         side = positive_int('blur_kernel_size', blur_kernel_size)
-        if side < 3 or side % 2 == 0:
+        if side == 1 or side % 2 == 0:
             raise ValueError(
                 f'blur_kernel_size must be odd and at least 3, got {side}'
             )
@@ -219,12 +224,14 @@ class BackgroundHeatmap(BaseKeypointCodec):
         return _bicubic(rows, height) @ wide.reshape(k, rows, width)
 
     def _refine(self, cells: np.ndarray, maps: np.ndarray) -> np.ndarray:
-        """Move the highest cells (K, 2) of the maps (K, H, W)."""
+        """Move the highest cells (K, 2) of the maps (K, H, W), a copy."""
         if self.decode_mode == 'quarter':
-            return refine_keypoints(cells[None], maps)[0]
-        return refine_keypoints_dark(
-            cells[None], maps.copy(), self.blur_kernel_size
-        )[0]
+            (moved,) = refine_keypoints(cells[None], maps)
+        else:
+            (moved,) = refine_keypoints_dark(
+                cells[None], maps, self.blur_kernel_size
+            )
+        return moved
 
 
 @lru_cache(maxsize=16)

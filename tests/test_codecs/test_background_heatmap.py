@@ -11,7 +11,7 @@ from mmpose.codecs.utils import get_heatmap_maximum
 from mmpose.datasets.transforms import GenerateTarget, PackPoseInputs
 from mmpose.registry import KEYPOINT_CODECS
 
-from mmpose_ext.codecs import BackgroundHeatmap
+from mmpose_ext.codecs import BackgroundHeatmap, background_heatmap
 
 SIZES = st.sampled_from(
     [
@@ -128,6 +128,48 @@ def test_visibility():
     assert not nobody['heatmaps'][:4].any()
     assert (nobody['heatmaps'][4] == 1).all()
     assert nobody['keypoint_weights'].shape == (0, 4)
+
+
+def test_half_visible_is_visible():
+    visible = np.array([[0.49, 0.5, 0.51, 0.55]])
+    encoded = codec().encode(np.full((1, 4, 2), 27.5), visible)
+    drawn = encoded['heatmaps'][:4, 3, 3]
+    assert drawn.tolist() == [0, 1, 1, 1]
+    np.testing.assert_allclose(
+        encoded['keypoint_weights'], [[0, 0.5, 0.51, 0.55]]
+    )
+
+
+def test_the_cut_itself_is_drawn(monkeypatch):
+    """Cut at exp(-1 / 2), which is where the next cells are with 8 px."""
+    monkeypatch.setattr(background_heatmap, '_CUT', 0.5)
+    heatmap, _ = codec(sigma=8).encode(np.full((1, 1, 2), 27.5))['heatmaps']
+    assert heatmap[3, 3] == 1
+    for row, column in ((2, 3), (4, 3), (3, 2), (3, 4)):
+        assert heatmap[row, column] == pytest.approx(math.exp(-0.5))
+    assert np.count_nonzero(heatmap) == 5
+
+
+def test_keypoints_far_outside_take_no_part():
+    """Beyond all integers, along one axis or both, without a warning."""
+    far = [[1e30, 30], [30, 1e30], [-1e30, -1e30], [30, -1e30], [np.inf, 30]]
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        encoded = codec().encode(np.array([[*far, [27.5, 27.5]]]))
+    assert encoded['keypoint_weights'].tolist() == [[0, 0, 0, 0, 0, 1]]
+    assert not encoded['heatmaps'][:5].any()
+
+
+def test_values_that_are_not_finite_count_as_0():
+    maps = codec().encode(np.full((1, 1, 2), 30.0))['heatmaps']
+    wrong = maps.copy()
+    # Next to the highest cells, which are (3, 3) and (3, 4).
+    maps[0, 2, 3:5] = 0
+    wrong[0, 2, 3], wrong[0, 2, 4] = np.nan, np.inf
+    for mode in ('argmax', 'quarter', 'dark'):
+        expected = codec(decode=mode).decode(maps)
+        for found, right in zip(codec(decode=mode).decode(wrong), expected):
+            np.testing.assert_array_equal(found, right)
 
 
 def test_keypoints_outside_are_drawn_as_far_as_they_reach():

@@ -155,6 +155,29 @@ def test_what_is_drawn_is_shared_by_images_of_different_keypoints():
     assert sizes == [25, 81]
 
 
+@pytest.mark.parametrize(
+    'transform',
+    [
+        *(cls(prob=0.5) for cls in (Cutout, BodyMasking, KeypointMasking)),
+        *ALL[1::2],
+        KeypointMasking(prob=1.0, fill='noise'),
+    ],
+    ids=repr,
+)
+def test_all_that_is_drawn_can_be_kept(transform):
+    """So that frames, say, are changed alike."""
+    kept = set()
+    for seed in range(6):
+        np.random.seed(seed)
+        with cache_random_params(transform):
+            after = {
+                transform(make_results())['img'].tobytes() for _ in range(8)
+            }
+        assert len(after) == 1
+        kept |= after
+    assert len(kept) > 2
+
+
 def test_prob():
     np.random.seed(0)
     cutout = Cutout(prob=0.3, fill=0)
