@@ -4,13 +4,14 @@ import contextlib
 import hashlib
 import json
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Sequence, Tuple, Union
+from typing import Any, Dict, Iterator, List, Sequence, Set, Tuple, Union
 
 import mmengine.dist as dist
 from mmengine.config import Config
 from rich.progress import Progress
 from torch.utils.data import DataLoader, Dataset
 
+from ..engine.checks import check_detections
 from ..errors import InputError
 from ..files import write_json
 from .box_file import as_entries
@@ -49,21 +50,21 @@ def detect_to_file(
         ``images``, the best box of each image first.
 
     Raises:
-        InputError: If there are partial files of another run, or an image
-            cannot be decoded.
+        InputError: If there are partial files that are damaged or of another
+            run, or an image cannot be decoded.
     """
     out = Path(out)
     out.parent.mkdir(parents=True, exist_ok=True)
     run = json.loads(json.dumps({**run, 'batch_size': batch_size}))
-    partial = _PartialBoxes(out, run)
-    done = partial.read()
-    dist.barrier()  # nobody appends before everybody has read
-
     size = len(images)
     batches = [
         range(start, min(start + batch_size, size))
         for start in range(0, size, batch_size)
     ]
+    partial = _PartialBoxes(out, run)
+    done = partial.read([{images[j][0] for j in batch} for batch in batches])
+    dist.barrier()  # nobody appends before everybody has read
+
     mine = range(dist.get_rank(), len(batches), dist.get_world_size())
     mine = [i for i in mine if i not in done]
     loader = DataLoader(
@@ -160,13 +161,17 @@ class _PartialBoxes:
             if p.name.startswith(self.prefix) and p.suffix == '.jsonl'
         )
 
-    def read(self) -> Dict[int, List[dict]]:
+    def read(self, ids: Sequence[Set[int]]) -> Dict[int, List[dict]]:
+        """Read all files; ``ids`` are those of the images of each batch."""
         done = {}
         for path in self.paths():
             lines = _whole_lines(path)
-            if not lines:
-                continue
-            run = json.loads(lines[0])
+            if self._header().startswith(path.read_bytes()):
+                continue  # killed while it wrote the first line, or after it
+            with _naming(path, 1):
+                run = json.loads(lines[0] if lines else b'')
+                if not isinstance(run, dict):
+                    raise InputError(f'expected a dict, got {run!r:.80}')
             differing = [
                 f'{key} {run.get(key)!r}, now {value!r}'
                 for key, value in self.run.items()
@@ -178,8 +183,14 @@ class _PartialBoxes:
                     f'{"; ".join(differing)}. Repeat that run to finish it, '
                     'or remove the file'
                 )
-            done.update(json.loads(line) for line in lines[1:])
+            for number, line in enumerate(lines[1:], 2):
+                with _naming(path, number):
+                    batch, boxes = _read_batch(line, ids)
+                    done[batch] = boxes
         return done
+
+    def _header(self) -> bytes:
+        return json.dumps(self.run).encode() + b'\n'
 
     @contextlib.contextmanager
     def open(self) -> Iterator:
@@ -188,7 +199,7 @@ class _PartialBoxes:
         with open(path, 'ab') as file:
             file.truncate(sum(map(len, lines)))
             if not lines:
-                file.write(json.dumps(self.run).encode() + b'\n')
+                file.write(self._header())
 
             def append(batch: int, boxes: List[dict]) -> None:
                 file.write(json.dumps([batch, boxes]).encode() + b'\n')
@@ -199,6 +210,35 @@ class _PartialBoxes:
     def remove(self) -> None:
         for path in self.paths():
             path.unlink()
+
+
+def _read_batch(
+    line: bytes, ids: Sequence[Set[int]]
+) -> Tuple[int, List[dict]]:
+    """The number of a batch, and the boxes of its images."""
+    content = json.loads(line)
+    if not isinstance(content, list) or len(content) != 2:
+        raise InputError(f'expected [batch, boxes], got {content!r:.80}')
+    batch, boxes = content
+    if type(batch) is not int or not 0 <= batch < len(ids):
+        raise InputError(
+            f'expected a batch from 0 to {len(ids) - 1}, got {batch!r:.80}'
+        )
+    check_detections(boxes, f'batch {batch}', ids[batch])
+    return batch, boxes
+
+
+@contextlib.contextmanager
+def _naming(path: Path, line: int) -> Iterator[None]:
+    """Name the line that is damaged, and what to do."""
+    try:
+        yield
+    # JSON can be nested too deeply, and an image id be a list.
+    except (ValueError, TypeError, RecursionError) as e:
+        raise InputError(
+            f'line {line} of {path} is damaged: {e}. Remove the file, and '
+            'the images that it covers are searched again'
+        ) from e
 
 
 def _whole_lines(path: Path) -> List[bytes]:

@@ -114,6 +114,57 @@ def test_killed_while_it_wrote_the_first_line(
     assert out.read_bytes() == expected
 
 
+HEADER = json.dumps({**RUN, 'batch_size': 2}).encode() + b'\n'
+BOX = dict(image_id=1, category_id=1, bbox=[1, 2, 3, 4], score=0.5)
+
+
+def batch_line(*content):
+    return HEADER + json.dumps(content).encode() + b'\n'
+
+
+@pytest.mark.parametrize(
+    'content, message',
+    [
+        (bytes(100), 'line 1 .*Expecting value'),
+        (bytes(50) + b'\n', 'line 1 '),
+        (b'\xff\xfegarbage\n', 'line 1 '),
+        (b'garbage', 'line 1 .*Expecting value'),
+        (b'[]\n', r'line 1 .*expected a dict, got \[\]'),
+        (HEADER + b'\x00\x00\n', 'line 2 '),
+        (HEADER + b'[' * 100_000 + b'\n', 'line 2 .*recursion'),
+        (
+            HEADER + b'{"batch": 0}\n',
+            r'line 2 .*expected \[batch, boxes\]',
+        ),
+        (batch_line(0, [BOX], 2), r'line 2 .*expected \[batch, boxes\]'),
+        (batch_line(9, []), 'line 2 .*expected a batch from 0 to 1, got 9'),
+        (batch_line(-1, []), 'expected a batch from 0 to 1, got -1'),
+        (batch_line(True, []), 'expected a batch from 0 to 1, got True'),
+        (batch_line('0', []), "expected a batch from 0 to 1, got '0'"),
+        (batch_line(0, 5), 'line 2 .*got a int'),
+        (batch_line(0, [5]), 'entry 0 lacks bbox'),
+        (batch_line(0, [dict(BOX, bbox='abcd')]), 'must be four numbers'),
+        (batch_line(0, [dict(BOX, score=float('nan'))]), 'not a number'),
+        (batch_line(0, [dict(BOX, image_id=[1])]), 'line 2 '),
+        # That of the third image is in the second batch.
+        (batch_line(0, [dict(BOX, image_id=3)]), 'line 2 .*1 image ids'),
+    ],
+)
+def test_a_damaged_partial_file_is_named(
+    content, message, detector, images, tmp_path
+):
+    assert [id_ for id_, _ in images[:3]] == [1, 2, 3]
+    partial = tmp_path / 'boxes.json.partial.0.jsonl'
+    partial.write_bytes(content)
+    out = tmp_path / 'boxes.json'
+    with pytest.raises(InputError, match=message) as error:
+        detect_to_file(detector, images[:3], out, RUN, batch_size=2)
+    assert f'of {partial} is damaged' in str(error.value)
+    assert 'Remove the file' in str(error.value)
+    assert partial.read_bytes() == content
+    assert not out.exists()
+
+
 def test_goes_on_with_another_number_of_ranks(
     detector, images, tmp_path, expected, monkeypatch
 ):
