@@ -179,11 +179,11 @@ def _loads_masks(dataset) -> bool:
     )
 
 
-def load_metainfo(cls, metainfo, where: str) -> dict:
+def load_metainfo(class_, metainfo, where: str) -> dict:
     """The parsed metainfo of a dataset.
 
     Args:
-        cls (type, optional): The dataset's class, which has one by default;
+        class_ (type, optional): The dataset's, which has one by default;
             or None for what is no dataset.
         metainfo (dict, optional): That of the config.
         where (str): The config's key of it, for messages.
@@ -192,7 +192,7 @@ def load_metainfo(cls, metainfo, where: str) -> dict:
         InputError: It is no dict or not complete, or names a file or a
             keypoint that is missing.
     """
-    load = parse_pose_metainfo if cls is None else cls._load_metainfo
+    load = parse_pose_metainfo if class_ is None else class_._load_metainfo
     try:
         return load(metainfo)
     except (FileNotFoundError, TypeError) as e:
