@@ -9,6 +9,7 @@ from mmpose_ext.datasets.transforms import (
     BodyMasking,
     Cutout,
     KeypointMasking,
+    occlusion,
 )
 
 ALL = [
@@ -75,6 +76,49 @@ def test_a_pixel_size_is_exact_inside_the_image():
     assert ((x2 - x1)[inside] == 5).all() and ((y2 - y1)[inside] == 5).all()
 
 
+@pytest.mark.parametrize(
+    ('centre', 'hole'),
+    [
+        ((0.5, 0.25), (35, 5, 45, 15)),
+        ((0, 0), (0, 0, 5, 5)),
+        ((0.975, 0.875), (73, 30, 80, 40)),
+        ((0.055, 0.054), (0, 0, 9, 7)),  # from -0.6 and -2.84, rounded
+    ],
+)
+def test_holes_are_around_their_centres(centre, hole, monkeypatch):
+    """Squares of 10 px in 80 x 40, clipped at the border."""
+    drawn = np.array([[0.5, *centre]])
+    monkeypatch.setattr(np.random, 'rand', lambda *_: drawn)
+    assert Cutout(size=10)._sample_holes(40, 80).tolist() == [[*hole]]
+    # The fraction is one of the shorter side: 0.25 of 40 px.
+    assert Cutout(size=0.25)._sample_holes(40, 80).tolist() == [[*hole]]
+
+
+@pytest.mark.parametrize(
+    ('limits', 'whole', 'drawn', 'expected'),
+    [
+        ((2, 5), 99, [0, 0.24, 0.26, 0.5, 0.999], [2, 2, 3, 4, 5]),
+        ((3, 3), 99, [0, 0.999], [3, 3]),
+        ((0.25, 0.75), 10, [0.02, 0.5, 0.98], [3, 5, 7]),  # 2.6, 5, 7.4
+        ((0.01, 0.01), 10, [0.5], [1]),
+        ((1.0, 1.0), 7, [0, 0.9], [7, 7]),
+    ],
+)
+def test_amounts_from_draws(limits, whole, drawn, expected):
+    found = occlusion._scale(np.array(drawn), limits, whole)
+    assert found.tolist() == expected
+
+
+def test_an_image_is_changed_below_prob_alone(monkeypatch):
+    cutout = Cutout(prob=0.25, fill=0, size=1.0)
+    for drawn, changed in ((0.249, True), (0.25, False), (0.251, False)):
+        monkeypatch.setattr(cutout, '_sample_holes', lambda *_: np.array(
+            [[0, 0, 9, 9]]
+        ))  # fmt: skip
+        monkeypatch.setattr(np.random, 'rand', lambda drawn=drawn: drawn)
+        assert (cutout(make_results())['img'] == 0).any() == changed
+
+
 @pytest.mark.parametrize('fill', [7, (1, 2, 3), 'mean', 'noise'])
 def test_fill(fill):
     results = make_results()
@@ -109,7 +153,7 @@ def test_each_hole_has_its_own_noise():
     assert len({patch[:3, :3].tobytes() for patch in noise}) == 3
 
 
-@pytest.mark.parametrize('channels', [(), (1,), (3,), (6,)])
+@pytest.mark.parametrize('channels', [(), (1,), (3,), (4,), (5,), (6,)])
 @pytest.mark.parametrize('fill', [200, 'mean', 'noise'])
 @pytest.mark.parametrize('cls', [Cutout, BodyMasking, KeypointMasking])
 def test_any_number_of_channels(cls, fill, channels):
