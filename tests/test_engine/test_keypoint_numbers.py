@@ -1,4 +1,5 @@
 import inspect
+import re
 from pathlib import Path
 
 import mmpose
@@ -184,6 +185,41 @@ def test_what_heads_state(head, good, bad, stated):
             assert stated in error(cfg)
         else:
             check_keypoint_numbers(cfg, ('train', 'val'))
+
+
+@pytest.mark.parametrize(
+    'place',
+    [
+        'model.head.decoder',
+        'train_dataloader.dataset.pipeline.0.encoder',
+        'train_dataloader.dataset.pipeline.0.encoder.1',
+    ],
+)
+def test_a_background_is_for_gccpm_alone(place):
+    encoder = dict(type='MSRAHeatmap')
+    encoders = [encoder, encoder] if place.endswith('1') else encoder
+    pipeline = [dict(type='GenerateTarget', encoder=encoders)]
+    cfg = make()
+    cfg.train_dataloader.dataset.pipeline = pipeline
+    cfg.model.head.decoder = encoder
+    check_keypoint_numbers(cfg, ['train', 'val'])
+    cfg.merge_from_dict(
+        {f'{place}.type': 'mmpose.BackgroundHeatmap'}, allow_list_keys=True
+    )
+    where = re.sub(r'\.(\d)', r'[\1]', place)
+    assert error(cfg) == (
+        f'{where} is a BackgroundHeatmap, which adds a map of the background: '
+        'expected GCCPMHead, but model.head is HeatmapHead'
+    )
+    # Training alone draws targets.
+    if 'train' in place:
+        check_keypoint_numbers(cfg, ['val'])
+    else:
+        assert error(cfg, ['val']) == error(cfg)
+    cfg.model.head.type = 'HeadOfAUser'
+    check_keypoint_numbers(cfg, ['train', 'val'])
+    cfg.model.head.update(type='GCCPMHead', out_channels=18)
+    check_keypoint_numbers(cfg, ['train', 'val'])
 
 
 def test_defaults_of_heads():

@@ -56,11 +56,12 @@ def check_keypoint_numbers(cfg, splits) -> None:
         splits (Sequence[str]): Which of 'train', 'val' and 'test' are used.
 
     Raises:
-        InputError: Names the places that disagree and their values, or what
-            is wrong in a metainfo.
+        InputError: Names the places that disagree and their values, what
+            is wrong in a metainfo, or a codec that the head cannot take.
     """
     scope = cfg.get('default_scope', 'mmengine')
     model_cfg = cfg.get('model') or {}
+    _check_background(cfg, splits)
     model = list(_in_model(model_cfg, 'model'))
     _compare(model)
     chosen = (model_cfg.get('test_cfg') or {}).get(_CHOSEN)
@@ -78,6 +79,26 @@ def check_keypoint_numbers(cfg, splits) -> None:
         key = f'{split}_evaluator'
         if not _converts(cfg.get(key)):
             _compare([*predicted, *stated, *_in_lists(cfg.get(key), key)])
+
+
+def _check_background(cfg, splits) -> None:
+    """Heads that take no map of a background get none."""
+    head = (cfg.get('model') or {}).get('head') or {}
+    name = _type_name(head)
+    # Users' own heads, of other names, may take it.
+    if name == 'GCCPMHead' or name not in _ARGUMENTS:
+        return
+    places = [(head, 'model.head')]
+    if 'train' in splits:
+        key = 'train_dataloader.dataset'
+        places.append((cfg.train_dataloader.dataset, key))
+    for node, key in places:
+        for part, place in _dicts(node, key):
+            if _type_name(part) == 'BackgroundHeatmap':
+                raise InputError(
+                    f'{place} is a BackgroundHeatmap, which adds a map of the '
+                    f'background: expected GCCPMHead, but model.head is {name}'
+                )
 
 
 def _compare(found: Statements) -> None:
