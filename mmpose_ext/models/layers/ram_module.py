@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from mmpose.models.backbones.hrnet import HRModule
 from torch import Tensor, nn
 
-from .resolution_attention import ResolutionAttention
+from .resolution_attention import ResolutionAttention, mean_upsampled
 
 
 class RAMHRModule(HRModule):
@@ -48,24 +48,25 @@ class RAMHRModule(HRModule):
     def _fuse(self, x: List[Tensor], i: int) -> Tensor:
         """Add up the weighted maps at the resolution of branch ``i``.
 
-        Lower maps are weighed before they are upsampled, which is the same
-        number at a fraction of the time and memory.
+        Lower maps are averaged and weighed before they are upsampled, which
+        gives the same numbers at a fraction of the time and memory.
         """
         paths = self.fuse_layers[i]
         maps = [
             xj if j == i else (paths[j] if j < i else paths[j][:-1])(xj)
             for j, xj in enumerate(x)
         ]
+        size = x[i].shape[-2:]
+        means = [xj.mean((2, 3)) for xj in maps[: i + 1]]
+        means += [
+            mean_upsampled(xj, size, **self.upsample_cfg)
+            for xj in maps[i + 1 :]
+        ]
         # HRNet's order of summation, so that weights of 1 give its bits.
         y = 0
-        for j, (xj, weight) in enumerate(zip(maps, self.attention[i](maps))):
+        for j, (xj, weight) in enumerate(zip(maps, self.attention[i](means))):
             xj = xj * weight
             if j > i:
-                xj = F.interpolate(
-                    xj,
-                    size=x[i].shape[-2:],
-                    mode=paths[j][-1].mode,
-                    align_corners=paths[j][-1].align_corners,
-                )
+                xj = F.interpolate(xj, size, **self.upsample_cfg)
             y += xj
         return y

@@ -1,10 +1,56 @@
 """Attention weights over the resolutions that a fusion adds up."""
 
-from typing import Sequence
+from typing import Optional, Sequence, Tuple
 
 import torch
+import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor, nn
+
+from ...arguments import positive_int
+
+
+def mean_upsampled(
+    x: Tensor,
+    size: Tuple[int, int],
+    mode: str = 'nearest',
+    align_corners: Optional[bool] = None,
+) -> Tensor:
+    """Mean of a map as it is after an interpolation to another size.
+
+    The interpolation itself is not computed: the mean weighs each row and
+    each column by its share in the larger map. By a factor that is no whole
+    number, nearest upsampling repeats some of them more often than others.
+
+    Args:
+        x (Tensor): A map of shape (N, C, h, w).
+        size (tuple[int, int]): Height and width after the interpolation.
+        mode (str): ``'nearest'`` or ``'bilinear'``. Defaults to
+            ``'nearest'``.
+        align_corners (bool, optional): As of ``interpolate``. Defaults to
+            ``None``.
+
+    Returns:
+        Tensor: Means of shape (N, C).
+    """
+    (h, w), (height, width) = x.shape[2:], size
+    # A whole factor leaves the mean as it is, unless the outermost cells are
+    # aligned with the corners, which gives them half the share of the others.
+    if not align_corners and height % h == 0 and width % w == 0:
+        return x.mean((2, 3))
+    # Half precision could not hold most shares.
+    dtype = torch.promote_types(x.dtype, torch.float32)
+
+    def shares(number: int, length: int) -> Tensor:
+        """How much of an axis each of its cells covers, of shape (number,)."""
+        cells = torch.eye(number, dtype=dtype, device=x.device)
+        resized = F.interpolate(
+            cells[None, ..., None], (length, 1), None, mode, align_corners
+        )
+        return resized.mean((0, 2, 3))
+
+    cells = shares(h, height)[:, None] * shares(w, width)
+    return (x * cells).sum((2, 3)).to(x.dtype)
 
 
 class ResolutionAttention(BaseModule):
@@ -30,10 +76,15 @@ class ResolutionAttention(BaseModule):
     Args:
         channels (int): Channels C of the maps.
         num_inputs (int): Number of resolutions M that are added up.
+
+    Raises:
+        ValueError: If an argument is no positive integer.
     """
 
     def __init__(self, channels: int, num_inputs: int):
         super().__init__()
+        channels = positive_int('channels', channels)
+        num_inputs = positive_int('num_inputs', num_inputs)
         # The M convolutions 1x1 of C channels to 1 on pooled maps are one
         # (M, C) product. Plain parameters, because init_cfg entries of a
         # backbone that name Conv2d must not undo the start at zero.
@@ -42,20 +93,19 @@ class ResolutionAttention(BaseModule):
         self.omega = nn.Parameter(torch.full((num_inputs,), float(num_inputs)))
         self.beta = nn.Parameter(torch.zeros(num_inputs))
 
-    def forward(self, maps: Sequence[Tensor]) -> Tensor:
+    def forward(self, means: Sequence[Tensor]) -> Tensor:
         """Weigh the maps of one fused output.
 
         Args:
-            maps (Sequence[Tensor]): M maps of shape (N, C, H_h, W_h). A map
-                may come before its nearest upsampling by a whole factor,
-                which does not change its mean.
+            means (Sequence[Tensor]): The means over all cells of the M maps
+                at the resolution of the output, each of shape (N, C).
 
         Returns:
-            Tensor: Weights of shape (M, N, 1, 1, 1) in the maps' dtype.
+            Tensor: Weights of shape (M, N, 1, 1, 1) in the means' dtype.
         """
         # One product each: OpenVINO 2026.4 is wrong about the sum over C of
         # (N, M, C) * (M, C) for N > 1.
-        scores = [x.mean((2, 3)) @ w for x, w in zip(maps, self.weight)]
+        scores = [mean @ w for mean, w in zip(means, self.weight)]
         scores = torch.stack(scores, dim=1) + self.bias
         weights = self.omega * scores.softmax(1) + self.beta
-        return weights.to(maps[0].dtype).t()[..., None, None, None]
+        return weights.to(means[0].dtype).t()[..., None, None, None]
