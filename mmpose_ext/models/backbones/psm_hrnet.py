@@ -37,7 +37,9 @@ class PSMHRModule(HRModule):
         self.expansion = expansion
         self.fusions = ModuleList()
         # All outputs but the one at the lowest resolution.
-        for i, paths in zip(range(self.num_branches - 1), self.fuse_layers):
+        for i, paths in zip(
+            range(self.num_branches - 1), self.fuse_layers or ()
+        ):
             lower = range(i + 1, self.num_branches)
             for j in lower:
                 paths[j] = None
@@ -118,9 +120,10 @@ class PSMHRNet(StemHRNet):
     cannot do what HRNet's upsampling does, the upsampling weights are left
     out and the modules keep their start. Own weights load as they are.
 
-    The other arguments are those of MMPose's ``HRNet``; maps need not be of
-    even sizes. Set ``extra.stage4.multiscale_output=True`` where a neck needs
-    all four maps.
+    The other arguments are those of MMPose's ``HRNet``, but for HRNetV2's
+    ``extra.upsample``: its bilinear upsampling is nothing that a pixel shuffle
+    can start as. Maps need not be of even sizes. Set
+    ``extra.stage4.multiscale_output=True`` where a neck needs all four maps.
 
     Args:
         expansion (str): Filters before the pixel shuffle: ``'full'`` or

@@ -5,6 +5,7 @@ from typing import Tuple
 from mmpose.registry import MODELS
 from torch import Tensor
 
+from ...arguments import one_of
 from .modular_hrnet import ModularHRNet
 
 
@@ -37,8 +38,7 @@ class StemHRNet(ModularHRNet):
         with_stem_map: bool = False,
         **kwargs,
     ):
-        if stem_stride not in (2, 4):
-            raise ValueError(f'stem_stride must be 2 or 4, got {stem_stride}')
+        one_of('stem_stride', stem_stride, (2, 4))
         if with_stem_map and stem_stride == 2:
             raise ValueError(
                 'with_stem_map needs stem_stride=4: with stem_stride=2, the '

@@ -7,10 +7,13 @@ from mmengine.hub import get_config
 from mmengine.logging import MMLogger
 from mmengine.runner import load_checkpoint
 from mmpose.models import HRNet
+from mmpose.models.backbones.hrnet import HRModule
+from mmpose.models.backbones.resnet import BasicBlock
 from mmpose.registry import MODELS
 from torch import nn
 
 from mmpose_ext.models.backbones import PSMHRNet
+from mmpose_ext.models.backbones.psm_hrnet import PSMHRModule
 
 CHANNELS = (8, 16, 32, 64)
 
@@ -299,13 +302,29 @@ def test_takes_images_of_any_size():
     assert sizes == [(38, 51), (19, 26), (10, 13), (5, 7), (3, 4)]
 
 
+def test_one_branch_has_nothing_to_fuse():
+    """As MMPose's own module: the branch and no ReLU behind it."""
+    modules = []
+    for cls in (HRModule, PSMHRModule):
+        torch.manual_seed(0)
+        modules.append(cls(1, BasicBlock, (1,), [8], (8,)).eval())
+    plain, ours = modules
+    assert not ours.fusions
+    ours.load_state_dict(plain.state_dict())
+    x = torch.randn(2, 8, 6, 5)
+    (expected,), (actual,) = plain([x]), ours([x])
+    torch.testing.assert_close(actual, expected, rtol=0, atol=0)
+
+
 def test_refuses_wrong_arguments():
     with pytest.raises(ValueError, match="got 'double'"):
         make_ours(expansion='double')
     upsample = dict(mode='bilinear', align_corners=False)
     with pytest.raises(ValueError, match=r"'nearest' or left out.*bilinear"):
         PSMHRNet(make_extra(upsample=upsample))
-    with pytest.raises(ValueError, match='must be 2 or 4, got 8'):
+    with pytest.raises(
+        ValueError, match='stem_stride must be one of 2, 4, got 8'
+    ):
         make_ours(stem_stride=8)
 
 

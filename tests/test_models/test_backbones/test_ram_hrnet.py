@@ -2,8 +2,10 @@ import copy
 
 import pytest
 import torch
+from mmengine.hub import get_config
 from mmengine.optim import build_optim_wrapper
 from mmpose.models import HRNet
+from mmpose.registry import MODELS
 
 from mmpose_ext.models.backbones import RAMHRNet
 
@@ -72,6 +74,28 @@ def test_equals_hrnet_with_its_weights(training, upsample):
     for a, e in zip(actual, expected):
         assert e.abs().max() > 1e-2
         torch.testing.assert_close(a, e, rtol=0, atol=0)
+
+
+def test_takes_the_configs_of_hrnetv2():
+    """Which upsample bilinearly, and take all four maps."""
+    cfg = get_config(
+        'mmpose::face_2d_keypoint/topdown_heatmap/wflw/'
+        'td-hm_hrnetv2-w18_8xb64-60e_wflw-256x256.py'
+    ).model.backbone
+    assert cfg.extra.upsample.mode == 'bilinear'
+    cfg.init_cfg = INIT
+    torch.manual_seed(0)
+    plain = MODELS.build(cfg)
+    plain.init_weights()
+    ours = MODELS.build(dict(cfg, type='RAMHRNet'))
+    ours.load_state_dict(plain.state_dict(), strict=False)
+    for net in (plain, ours):
+        net.eval()
+    x = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        expected, actual = plain(x), ours(x)
+    assert len(actual) == 4
+    torch.testing.assert_close(actual, expected, rtol=0, atol=0)
 
 
 def test_single_output_when_the_last_stage_is_not_multiscale():

@@ -83,7 +83,9 @@ def test_stem_stride_2_doubles_all_maps():
 
 
 def test_refuses_wrong_arguments():
-    with pytest.raises(ValueError, match='must be 2 or 4, got 1'):
+    with pytest.raises(
+        ValueError, match='stem_stride must be one of 2, 4, got 1'
+    ):
         StemHRNet(EXTRA, stem_stride=1)
     with pytest.raises(ValueError, match='needs stem_stride=4'):
         StemHRNet(EXTRA, stem_stride=2, with_stem_map=True)
