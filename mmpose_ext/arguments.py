@@ -68,7 +68,7 @@ def each(
     Raises:
         ValueError: If it is none of these, or an item fails its check.
     """
-    good = isinstance(values, (list, tuple)) or (
+    good = isinstance(values, (list, tuple, range)) or (
         isinstance(values, np.ndarray) and values.ndim == 1
     )
     if not good or (len(values) != length if length else not len(values)):

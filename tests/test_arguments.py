@@ -58,7 +58,9 @@ def test_bad_values_are_named(check, value):
         check('width', value)
 
 
-@pytest.mark.parametrize('values', [(192, 256), [192, 256], np.r_[192, 256]])
+@pytest.mark.parametrize(
+    'values', [(192, 256), [192, 256], np.r_[192, 256], range(192, 257, 64)]
+)
 def test_each_takes_lists_tuples_and_arrays(values):
     result = each(positive_int, 'size', values, 2)
     assert result == [192, 256]

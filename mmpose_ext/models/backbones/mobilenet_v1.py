@@ -10,6 +10,14 @@ from mmpose.registry import MODELS
 from mmpose.utils.typing import OptConfigType, OptMultiConfig
 from torch import Tensor, nn
 
+from ...arguments import each, non_negative_int, one_of, positive
+from ..layers.initialization import apply_init_cfg_to_convs
+
+_KAIMING = (
+    dict(type='Kaiming', layer='Conv2d'),
+    dict(type='Constant', val=1, layer=['_BatchNorm', 'GroupNorm']),
+)
+
 
 @MODELS.register_module()
 class MobileNetV1(BaseBackbone):
@@ -77,30 +85,18 @@ class MobileNetV1(BaseBackbone):
         norm_cfg: dict = dict(type='BN'),
         act_cfg: dict = dict(type='ReLU'),
         norm_eval: bool = False,
-        init_cfg: OptMultiConfig = (
-            dict(type='Kaiming', layer='Conv2d'),
-            dict(type='Constant', val=1, layer=['_BatchNorm', 'GroupNorm']),
-        ),
+        init_cfg: OptMultiConfig = _KAIMING,
     ):
         # MMEngine takes a list of configs, not a tuple.
         super().__init__(
             list(init_cfg) if isinstance(init_cfg, tuple) else init_cfg
         )
-        stages = range(len(self.stage_settings))
-        if not out_indices or not set(out_indices) <= set(stages):
-            raise ValueError(
-                f'out_indices must be stages in {list(stages)}, '
-                f'got {out_indices}'
-            )
-        if frozen_stages not in range(-1, max(out_indices) + 1):
-            raise ValueError(
-                'frozen_stages must be -1 or one of the stages up to '
-                f'{max(out_indices)}, got {frozen_stages}'
-            )
-        if output_stride not in (4, 8, 16, 32):
-            raise ValueError(
-                f'output_stride must be 4, 8, 16 or 32, got {output_stride}'
-            )
+        widen_factor = positive('widen_factor', widen_factor)
+        out_indices = each(non_negative_int, 'out_indices', out_indices)
+        for index in out_indices:
+            one_of('out_indices', index, range(len(self.stage_settings)))
+        one_of('frozen_stages', frozen_stages, range(-1, max(out_indices) + 1))
+        one_of('output_stride', output_stride, (4, 8, 16, 32))
         self.out_indices = tuple(out_indices)
         self.frozen_stages = frozen_stages
         self.norm_eval = norm_eval
@@ -141,6 +137,8 @@ class MobileNetV1(BaseBackbone):
                 in_channels = channels
             self.stages.append(nn.Sequential(*layers))
         self._freeze_stages()
+        if init_cfg is not _KAIMING:
+            apply_init_cfg_to_convs(self)
 
     def forward(self, x: Tensor) -> Tuple[Tensor, ...]:
         """Maps of an image.

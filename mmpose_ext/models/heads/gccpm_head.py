@@ -20,6 +20,10 @@ from mmpose.utils.typing import (
 )
 from torch import Tensor, nn
 
+from ...arguments import one_of, positive_int
+from ..layers.checks import check_map
+from ..layers.initialization import apply_init_cfg_to_convs
+
 
 def _conv3(i: int, o: int, norm_cfg: dict, dilation: int = 1) -> ConvModule:
     """3x3 convolution with bias, norm and ReLU."""
@@ -174,7 +178,7 @@ class GCCPMHead(BaseHead):
             convolutions that give heatmaps.
 
     Raises:
-        ValueError: If ``num_stages`` is less than 1, or
+        ValueError: If a number is no positive integer, or
             ``context_position`` or ``loss_normalisation`` is none of those.
     """
 
@@ -195,16 +199,16 @@ class GCCPMHead(BaseHead):
         init_cfg: OptConfigType = None,
     ):
         super().__init__(init_cfg)
-        if num_stages < 1:
-            raise ValueError(
-                f'num_stages must be at least 1, got {num_stages}'
-            )
-        _check_choice(
-            'context_position', context_position, ('stages', 'features')
+        in_channels = positive_int('in_channels', in_channels)
+        out_channels = positive_int('out_channels', out_channels)
+        num_stages = positive_int('num_stages', num_stages)
+        one_of('context_position', context_position, ('stages', 'features'))
+        feat_channels = positive_int('feat_channels', feat_channels)
+        reduction_channels = positive_int(
+            'reduction_channels', reduction_channels
         )
-        _check_choice(
-            'loss_normalisation', loss_normalisation, ('official', 'paper')
-        )
+        initial_channels = positive_int('initial_channels', initial_channels)
+        one_of('loss_normalisation', loss_normalisation, ('official', 'paper'))
         self.in_channels = in_channels
         self.out_channels = out_channels
         self.loss_normalisation = loss_normalisation
@@ -235,6 +239,7 @@ class GCCPMHead(BaseHead):
             )
             for _ in range(num_stages - 1)
         )
+        apply_init_cfg_to_convs(self)
 
     def init_weights(self) -> None:
         """Initialize as told, the context modules by their own config."""
@@ -254,7 +259,12 @@ class GCCPMHead(BaseHead):
         Returns:
             list[Tensor]: Heatmaps of shape (N, out_channels, H, W), those of
             the initial stage first.
+
+        Raises:
+            ValueError: If the last map is not of shape
+                (N, ``in_channels``, H, W).
         """
+        check_map(feats[-1], self.in_channels)
         features = self.context(self.reduction(feats[-1]))
         heatmaps = [self.initial_stage(features)]
         for stage in self.refinement_stages:
@@ -397,10 +407,3 @@ def _accuracy(heatmaps: Tensor, target: Tensor, weights: Tensor) -> Tensor:
     mask = values[maps.numel() :].reshape(weights.shape) > 0
     _, accuracy, _ = pose_pck_accuracy(output, target_, mask)
     return target.new_full((), float(accuracy))
-
-
-def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:
-    if value not in choices:
-        raise ValueError(
-            f'{name} must be one of {list(choices)}, got {value!r}'
-        )

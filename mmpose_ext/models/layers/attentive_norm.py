@@ -5,6 +5,8 @@ from mmpose.registry import MODELS
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ...arguments import fraction, positive, positive_int
+
 
 @MODELS.register_module()
 class AttentiveNorm2d(nn.Module):
@@ -33,8 +35,9 @@ class AttentiveNorm2d(nn.Module):
         momentum (float): Of the batch norm's statistics. Defaults to 0.1.
 
     Raises:
-        ValueError: If ``num_affines`` is not positive, or a map has a single
-            cell, which has no variance.
+        ValueError: If ``num_features``, ``num_affines`` or ``eps`` is not
+            positive, ``momentum`` not in [0, 1], or a map has a single cell,
+            which has no variance.
     """
 
     # MMCV names the norm of a ConvModule by this.
@@ -48,11 +51,14 @@ class AttentiveNorm2d(nn.Module):
         momentum: float = 0.1,
     ):
         super().__init__()
-        if num_affines < 1:
-            raise ValueError(
-                f'num_affines must be positive, got {num_affines}'
-            )
-        self.norm = nn.BatchNorm2d(num_features, eps, momentum, affine=False)
+        num_features = positive_int('num_features', num_features)
+        num_affines = positive_int('num_affines', num_affines)
+        self.norm = nn.BatchNorm2d(
+            num_features,
+            positive('eps', eps),
+            fraction('momentum', momentum),
+            affine=False,
+        )
         self.mixing = nn.Conv2d(num_features, num_affines, 1, bias=False)
         self.gamma = nn.Parameter(torch.empty(num_affines, num_features))
         self.beta = nn.Parameter(torch.empty(num_affines, num_features))

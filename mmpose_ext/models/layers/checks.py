@@ -1,23 +1,79 @@
-"""Checks of the maps that a neck is given."""
+"""Checks of the maps that a module is given, and of their channels."""
 
-from typing import List, Sequence
+from typing import Any, List, Sequence
 
+from mmengine.utils import is_seq_of
 from torch import Tensor
 
+from ...arguments import each, positive_int
 
-def check_maps(feats: Sequence[Tensor], in_channels: Sequence[int]) -> None:
-    """Check that maps fit a neck that halves or doubles their resolution.
+
+def check_channels(in_channels: Any) -> List[int]:
+    """Check the channels of the maps that a neck merges.
+
+    Args:
+        in_channels (Sequence[int]): The neck's argument.
+
+    Returns:
+        list[int]: The channels, as Python's integers.
+
+    Raises:
+        ValueError: If it is no list, tuple or array of at least two positive
+            integers.
+    """
+    channels = each(positive_int, 'in_channels', in_channels)
+    if len(channels) < 2:
+        raise ValueError(
+            'in_channels must hold the channels of at least two maps, got '
+            f'{in_channels!r}'
+        )
+    return channels
+
+
+def check_map(x: Any, channels: int) -> None:
+    """Check a map that a module is given.
+
+    Args:
+        x (Tensor): The map.
+        channels (int): The channels that it should have.
+
+    Raises:
+        ValueError: If it is no tensor of shape (N, ``channels``, H, W) of at
+            least one cell.
+    """
+    if (
+        not isinstance(x, Tensor)
+        or x.dim() != 4
+        or x.shape[1] != channels
+        or 0 in x.shape[2:]
+    ):
+        raise ValueError(
+            f'expected a map of shape (N, {channels}, H, W) with at least one '
+            f'cell, got {_describe(x)}'
+        )
+
+
+def check_maps(
+    feats: Sequence[Tensor], in_channels: Sequence[int], halved: bool = True
+) -> None:
+    """Check the maps that a neck is given.
 
     Args:
         feats (Sequence[Tensor]): Maps of shape (N, C_i, H_i, W_i), from high
             to low resolution.
         in_channels (Sequence[int]): The channels C_i that are expected.
+        halved (bool): Whether each map has to be half as large (rounded up)
+            as the one before it. Defaults to ``True``.
 
     Raises:
-        ValueError: If the number of maps or their channels differ from
-            ``in_channels``, or a map is not half as large (rounded up) as the
-            one before it.
+        ValueError: If these are no maps, their number or their channels
+            differ from ``in_channels``, or their sizes are not as expected.
     """
+    if not is_seq_of(feats, Tensor) or any(x.dim() != 4 for x in feats):
+        raise ValueError(
+            'expected a list or tuple of maps of shape (N, C, H, W), got '
+            f'{_describe(feats)}'
+        )
     shapes: List[tuple] = [tuple(x.shape[1:]) for x in feats]
     if [c for c, _, _ in shapes] != list(in_channels):
         raise ValueError(
@@ -25,8 +81,17 @@ def check_maps(feats: Sequence[Tensor], in_channels: Sequence[int]) -> None:
             f'shape (C, H, W) {shapes}'
         )
     for (_, h, w), (_, low_h, low_w) in zip(shapes, shapes[1:]):
-        if (low_h, low_w) != (-(-h // 2), -(-w // 2)):
+        if halved and (low_h, low_w) != (-(-h // 2), -(-w // 2)):
             raise ValueError(
                 'expected each map to be half as large (rounded up) as the '
                 f'one before it, got maps of shape (C, H, W) {shapes}'
             )
+
+
+def _describe(value: Any) -> str:
+    if isinstance(value, Tensor):
+        return f'a tensor of shape {tuple(value.shape)}'
+    if isinstance(value, (list, tuple)):
+        items = ', '.join(map(_describe, value))
+        return f'a {type(value).__name__} of {items or "nothing"}'
+    return repr(value)

@@ -10,6 +10,10 @@ from mmpose.registry import MODELS
 from mmpose.utils.typing import OptMultiConfig
 from torch import Tensor, nn
 
+from ...arguments import each, positive_int
+from .checks import check_map
+from .initialization import apply_init_cfg_to_convs
+
 
 def _check_batch_norm(module: nn.Module, x: Tensor, cells: int) -> None:
     """Check that batch norms get more than one value to learn from."""
@@ -24,14 +28,6 @@ def _check_batch_norm(module: nn.Module, x: Tensor, cells: int) -> None:
             f'{type(module).__name__} cannot be trained on a single map of '
             f'{h}x{w} cells: expected a side of more than {cells}, or more '
             'images in a batch'
-        )
-
-
-def _check_positive(name: str, values: Sequence[int]) -> None:
-    if not values or min(values) < 1:
-        raise ValueError(
-            f'{name} must hold at least one number, all of them above 0, got '
-            f'{values}'
         )
 
 
@@ -65,7 +61,9 @@ class UShapedContext(BaseModule):
             ``ConvModule``.
 
     Raises:
-        ValueError: In training, if a batch norm would see a single value.
+        ValueError: If an argument is no positive integer, or a map is not of
+            shape (N, C, H, W); in training, if a batch norm would see a
+            single value.
     """
 
     def __init__(
@@ -75,7 +73,7 @@ class UShapedContext(BaseModule):
         init_cfg: OptMultiConfig = None,
     ):
         super().__init__(init_cfg)
-        c = in_channels
+        self.in_channels = c = positive_int('in_channels', in_channels)
 
         def two(first: int, mid: int, last: int, stride: int = 1):
             return nn.Sequential(
@@ -94,6 +92,7 @@ class UShapedContext(BaseModule):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to (N, C, H, W)."""
+        check_map(x, self.in_channels)
         _check_batch_norm(self, x, 4)
         half = self.encoder1(x)
         quarter = self.encoder2(half)
@@ -126,7 +125,8 @@ class ASPPContext(BaseModule):
             ``ConvModule``.
 
     Raises:
-        ValueError: If ``dilations`` is empty or one of them is not positive.
+        ValueError: If a number is no positive integer, ``dilations`` is
+            empty, or a map is not of shape (N, C, H, W).
     """
 
     def __init__(
@@ -138,8 +138,10 @@ class ASPPContext(BaseModule):
         init_cfg: OptMultiConfig = None,
     ):
         super().__init__(init_cfg)
-        _check_positive('dilations', dilations)
-        c, m, n = in_channels, mid_channels, neck_channels
+        self.in_channels = c = positive_int('in_channels', in_channels)
+        m = positive_int('mid_channels', mid_channels)
+        n = positive_int('neck_channels', neck_channels)
+        dilations = each(positive_int, 'dilations', dilations)
         self.reduce = ConvModule(c, n, 1, bias=False)
         self.branches = nn.ModuleList(
             nn.Sequential(
@@ -152,9 +154,11 @@ class ASPPContext(BaseModule):
         self.fuse = ConvModule(
             len(dilations) * n, c, 1, bias=False, act_cfg=None
         )
+        apply_init_cfg_to_convs(self)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to (N, C, H, W)."""
+        check_map(x, self.in_channels)
         x = self.reduce(x)
         return self.fuse(torch.cat([b(x) for b in self.branches], dim=1))
 
@@ -188,8 +192,9 @@ class PyramidPoolingContext(BaseModule):
             ``ConvModule``.
 
     Raises:
-        ValueError: If ``divisors`` is empty or one of them is not positive;
-            in training, if a batch norm would see a single value.
+        ValueError: If a number is no positive integer, ``divisors`` is empty,
+            or a map is not of shape (N, C, H, W); in training, if a batch
+            norm would see a single value.
     """
 
     def __init__(
@@ -201,8 +206,9 @@ class PyramidPoolingContext(BaseModule):
         init_cfg: OptMultiConfig = None,
     ):
         super().__init__(init_cfg)
-        _check_positive('divisors', divisors)
-        self.divisors = tuple(divisors)
+        self.in_channels = positive_int('in_channels', in_channels)
+        mid_channels = positive_int('mid_channels', mid_channels)
+        self.divisors = tuple(each(positive_int, 'divisors', divisors))
 
         def convs(i: int, o: int, kernel_size: int = 3):
             return ConvModule(
@@ -215,15 +221,19 @@ class PyramidPoolingContext(BaseModule):
             )
 
         self.pooled = nn.ModuleList(
-            convs(in_channels, mid_channels) for _ in divisors
+            convs(self.in_channels, mid_channels) for _ in self.divisors
         )
         self.upsampled = nn.ModuleList(
-            convs(mid_channels, mid_channels) for _ in divisors
+            convs(mid_channels, mid_channels) for _ in self.divisors
         )
-        self.fuse = convs(len(divisors) * mid_channels, in_channels, 1)
+        self.fuse = convs(
+            len(self.divisors) * mid_channels, self.in_channels, 1
+        )
+        apply_init_cfg_to_convs(self)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to (N, C, H, W)."""
+        check_map(x, self.in_channels)
         _check_batch_norm(self, x, 1)
         size = x.shape[-2:]
         outs = []

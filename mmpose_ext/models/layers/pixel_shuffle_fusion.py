@@ -6,6 +6,8 @@ from mmcv.cnn import build_conv_layer, build_norm_layer
 from mmengine.model import BaseModule, ModuleList, Sequential
 from torch import Tensor, nn
 
+from ...arguments import each, one_of, positive_int
+
 _EXPANSIONS = ('full', 'literal')
 
 
@@ -43,8 +45,9 @@ class PixelShuffleUpsample(Sequential):
             ``dict(type='BN')``.
 
     Raises:
-        ValueError: If ``expansion`` is unknown, or ``'literal'`` and
-            ``high_channels`` cannot be divided by ``ratio``.
+        ValueError: If a number is no positive integer, ``expansion`` is
+            unknown, or ``'literal'`` and ``high_channels`` cannot be divided
+            by ``ratio``.
     """
 
     def __init__(
@@ -56,10 +59,10 @@ class PixelShuffleUpsample(Sequential):
         conv_cfg: Optional[dict] = None,
         norm_cfg: dict = dict(type='BN'),
     ):
-        if expansion not in _EXPANSIONS:
-            raise ValueError(
-                f'expansion must be one of {_EXPANSIONS}, got {expansion!r}'
-            )
+        low_channels = positive_int('low_channels', low_channels)
+        high_channels = positive_int('high_channels', high_channels)
+        ratio = positive_int('ratio', ratio)
+        one_of('expansion', expansion, _EXPANSIONS)
         if expansion == 'literal' and high_channels % ratio:
             raise ValueError(
                 "with expansion='literal' the channels of the higher map "
@@ -122,8 +125,9 @@ class PixelShuffleFusion(BaseModule):
             ``dict(type='BN')``.
 
     Raises:
-        ValueError: If ``expansion`` is unknown, or ``'literal'`` and
-            ``high_channels`` cannot be divided by a ratio.
+        ValueError: If a number is no positive integer, ``expansion`` is
+            unknown, or ``'literal'`` and ``high_channels`` cannot be divided
+            by a ratio.
     """
 
     def __init__(
@@ -135,6 +139,8 @@ class PixelShuffleFusion(BaseModule):
         norm_cfg: dict = dict(type='BN'),
     ):
         super().__init__()
+        high_channels = positive_int('high_channels', high_channels)
+        low_channels = each(positive_int, 'low_channels', low_channels)
         self.ups = ModuleList(
             PixelShuffleUpsample(
                 low, high_channels, 2**k, expansion, conv_cfg, norm_cfg

@@ -1,11 +1,16 @@
 """Global context after a backbone."""
 
+from numbers import Integral
 from typing import Sequence, Tuple, Union
 
 from mmengine.model import BaseModule, ModuleList
 from mmpose.registry import MODELS
 from mmpose.utils.typing import ConfigType, OptMultiConfig
 from torch import Tensor
+
+from ...arguments import each, positive_int
+from ..layers.checks import check_maps
+from ..layers.initialization import apply_init_cfg_to_convs
 
 
 @MODELS.register_module()
@@ -29,7 +34,8 @@ class ContextNeck(BaseModule):
             Defaults to ``None``, which leaves it to the modules.
 
     Raises:
-        ValueError: If ``in_channels`` is empty.
+        ValueError: If ``in_channels`` is neither a positive integer nor a
+            list, tuple or array of some.
     """
 
     def __init__(
@@ -39,14 +45,14 @@ class ContextNeck(BaseModule):
         init_cfg: OptMultiConfig = None,
     ):
         super().__init__(init_cfg)
-        if isinstance(in_channels, int):
-            in_channels = [in_channels]
-        if not in_channels:
-            raise ValueError('in_channels must hold the channels of a map')
-        self.in_channels = list(in_channels)
+        if isinstance(in_channels, Integral):
+            in_channels = [positive_int('in_channels', in_channels)]
+        self.in_channels = each(positive_int, 'in_channels', in_channels)
         self.contexts = ModuleList(
-            MODELS.build(dict(context, in_channels=c)) for c in in_channels
+            MODELS.build(dict(context, in_channels=c))
+            for c in self.in_channels
         )
+        apply_init_cfg_to_convs(self)
 
     def forward(self, feats: Sequence[Tensor]) -> Tuple[Tensor, ...]:
         """Enrich the maps.
@@ -58,13 +64,8 @@ class ContextNeck(BaseModule):
             tuple[Tensor]: As many maps, of the same shapes.
 
         Raises:
-            ValueError: If the maps are not those that ``in_channels``
+            ValueError: If these are no maps, or not those that ``in_channels``
                 announces.
         """
-        channels = [x.shape[1] for x in feats]
-        if channels != self.in_channels:
-            raise ValueError(
-                f'expected maps of {self.in_channels} channels, got maps of '
-                f'shape (C, H, W) {[tuple(x.shape[1:]) for x in feats]}'
-            )
+        check_maps(feats, self.in_channels, halved=False)
         return tuple(context(x) for context, x in zip(self.contexts, feats))

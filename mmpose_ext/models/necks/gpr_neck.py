@@ -6,12 +6,12 @@ import torch
 import torch.nn.functional as F
 from mmcv.cnn import ConvModule
 from mmengine.model import BaseModule
-from mmengine.utils import is_seq_of
 from mmpose.registry import MODELS
 from mmpose.utils.typing import OptMultiConfig
 from torch import Tensor, nn
 
-from ..layers.checks import check_maps
+from ..layers.checks import check_channels, check_maps
+from ..layers.initialization import apply_init_cfg_to_convs
 
 
 class RefinementStep(BaseModule):
@@ -83,7 +83,8 @@ class GPRNeck(BaseModule):
             ``ConvModule``.
 
     Raises:
-        ValueError: If ``in_channels`` is no sequence of at least two integers.
+        ValueError: If ``in_channels`` is no list, tuple or array of at least
+            two positive integers.
     """
 
     def __init__(
@@ -93,12 +94,8 @@ class GPRNeck(BaseModule):
         init_cfg: OptMultiConfig = None,
     ):
         super().__init__(init_cfg)
-        if not is_seq_of(in_channels, int) or len(in_channels) < 2:
-            raise ValueError(
-                'in_channels must hold the channels of at least two maps, '
-                f'got {in_channels}'
-            )
-        self.in_channels = list(in_channels)
+        in_channels = check_channels(in_channels)
+        self.in_channels = in_channels
         # Step k merges map k + 1 into map k.
         self.steps = nn.ModuleList(
             RefinementStep(low, high, norm_cfg)
@@ -107,6 +104,7 @@ class GPRNeck(BaseModule):
         self.out = ConvModule(
             in_channels[0], in_channels[0], 3, padding=1, norm_cfg=norm_cfg
         )
+        apply_init_cfg_to_convs(self)
 
     def forward(self, feats: Sequence[Tensor]) -> Tuple[Tensor]:
         """Merge the maps.
@@ -119,7 +117,7 @@ class GPRNeck(BaseModule):
             tuple[Tensor]: One map of shape (N, C_0, H_0, W_0).
 
         Raises:
-            ValueError: If the maps are not those that ``in_channels``
+            ValueError: If these are no maps, or not those that ``in_channels``
                 announces, each half as large as the one before it.
         """
         check_maps(feats, self.in_channels)

@@ -3,12 +3,11 @@
 from typing import Sequence, Tuple
 
 from mmengine.model import BaseModule, ModuleList
-from mmengine.utils import is_seq_of
 from mmpose.registry import MODELS
 from mmpose.utils.typing import OptMultiConfig
 from torch import Tensor, nn
 
-from ..layers.checks import check_maps
+from ..layers.checks import check_channels, check_maps
 from ..layers.pixel_shuffle_fusion import (
     PixelShuffleFusion,
     PixelShuffleUpsample,
@@ -47,9 +46,9 @@ class PSMNeck(BaseModule):
             ``None``, which is torch's own.
 
     Raises:
-        ValueError: If ``in_channels`` is no sequence of at least two
-            integers, or ``expansion`` is unknown, or ``'literal'`` and the
-            channels of a higher map are odd.
+        ValueError: If ``in_channels`` is no list, tuple or array of at least
+            two positive integers, or ``expansion`` is unknown, or
+            ``'literal'`` and the channels of a higher map are odd.
     """
 
     def __init__(
@@ -61,12 +60,8 @@ class PSMNeck(BaseModule):
         init_cfg: OptMultiConfig = None,
     ):
         super().__init__(init_cfg)
-        if not is_seq_of(in_channels, int) or len(in_channels) < 2:
-            raise ValueError(
-                'in_channels must hold the channels of at least two maps, '
-                f'got {in_channels}'
-            )
-        self.in_channels = list(in_channels)
+        in_channels = check_channels(in_channels)
+        self.in_channels = in_channels
         # Step k merges map k + 1 into map k.
         self.steps = ModuleList(
             PixelShuffleFusion(high, [low], expansion, norm_cfg=norm_cfg)
@@ -91,7 +86,7 @@ class PSMNeck(BaseModule):
             (N, C_0, 2 H_0, 2 W_0) with ``upsample_to_half``.
 
         Raises:
-            ValueError: If the maps are not those that ``in_channels``
+            ValueError: If these are no maps, or not those that ``in_channels``
                 announces, each half as large as the one before it.
         """
         check_maps(feats, self.in_channels)

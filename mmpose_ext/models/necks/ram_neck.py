@@ -2,12 +2,11 @@
 
 from typing import Optional, Sequence, Tuple
 
-from mmengine.utils import is_seq_of
 from mmpose.registry import MODELS
 from mmpose.utils.typing import OptMultiConfig
 from torch import Tensor, nn
 
-from ..layers.checks import check_maps
+from ..layers.checks import check_channels, check_maps
 from ..layers.ram_module import RAMHRModule
 
 
@@ -35,7 +34,8 @@ class RAMNeck(RAMHRModule):
             Defaults to ``None``, which is PyTorch's.
 
     Raises:
-        ValueError: If ``in_channels`` is no sequence of at least two integers.
+        ValueError: If ``in_channels`` is no list, tuple or array of at least
+            two positive integers.
     """
 
     def __init__(
@@ -46,11 +46,7 @@ class RAMNeck(RAMHRModule):
         norm_cfg: dict = dict(type='BN'),
         init_cfg: OptMultiConfig = None,
     ):
-        if not is_seq_of(in_channels, int) or len(in_channels) < 2:
-            raise ValueError(
-                'in_channels must hold the channels of at least two maps, '
-                f'got {in_channels}'
-            )
+        in_channels = check_channels(in_channels)
         # There are no branches to build: of blocks and num_blocks only the
         # length is looked at.
         super().__init__(
@@ -80,7 +76,7 @@ class RAMNeck(RAMHRModule):
             tuple[Tensor, ...]: Maps shaped as the inputs, or only the first.
 
         Raises:
-            ValueError: If the maps are not those that ``in_channels``
+            ValueError: If these are no maps, or not those that ``in_channels``
                 announces, each half as large as the one before it.
         """
         check_maps(feats, self.in_channels)

@@ -172,15 +172,16 @@ def test_initialisation():
 @pytest.mark.parametrize(
     'args, message',
     [
-        (dict(out_indices=()), 'out_indices must be stages in .* got'),
-        (dict(out_indices=(3, 5)), r'got \(3, 5\)'),
-        (dict(out_indices=(-1,)), r'got \(-1,\)'),
-        (dict(output_stride=2), 'must be 4, 8, 16 or 32, got 2'),
+        (dict(out_indices=()), r'out_indices must be a list .* got \(\)'),
+        (dict(out_indices=(3, 5)), 'out_indices must be .*3, 4, got 5'),
+        (dict(out_indices=(-1,)), r'out_indices\[0\] must be .* got -1'),
+        (dict(output_stride=2), 'output_stride .* 4, 8, 16, 32, got 2'),
         (
             dict(out_indices=(1,), frozen_stages=2),
-            'one of the stages up to 1, got 2',
+            'frozen_stages must be one of -1, 0, 1, got 2',
         ),
-        (dict(frozen_stages=-2), 'frozen_stages must be -1 or'),
+        (dict(frozen_stages=-2), 'frozen_stages must be one of .* got -2'),
+        (dict(widen_factor=0), 'widen_factor must be .* above 0, got 0'),
     ],
 )
 def test_refuses_wrong_arguments(args, message):

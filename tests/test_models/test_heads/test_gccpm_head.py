@@ -160,7 +160,10 @@ def test_heatmaps_start_near_zero():
 @pytest.mark.parametrize(
     'args, message',
     [
-        (dict(num_stages=0), 'num_stages must be at least 1, got 0'),
+        (dict(num_stages=0), 'num_stages must be .* at least 1, got 0'),
+        (dict(out_channels=0), 'out_channels must be .* got 0'),
+        (dict(initial_channels=0), 'initial_channels must be .* got 0'),
+        (dict(reduction_channels=-1), 'reduction_channels .* got -1'),
         (dict(context_position='end'), "'stages', 'features'.*got 'end'"),
         (dict(loss_normalisation='sum'), "'official', 'paper'.*got 'sum'"),
     ],
@@ -168,6 +171,19 @@ def test_heatmaps_start_near_zero():
 def test_refuses_wrong_arguments(args, message):
     with pytest.raises(ValueError, match=message):
         make_head(**args)
+
+
+@pytest.mark.parametrize('started', [False, True])
+def test_heatmaps_start_with_a_deviation_of_a_thousandth(started):
+    head = make_head(out_channels=64, initial_channels=256, feat_channels=256)
+    if started:
+        head.init_weights()
+    predictors = head.initial_stage[-1], head.refinement_stages[0].heatmaps
+    for predictor in predictors:
+        weight = predictor.out.weight
+        assert weight.std().item() == pytest.approx(0.001, rel=0.03)
+        assert abs(weight.mean().item()) < 3e-5
+        assert (predictor.out.bias == 0).all()
 
 
 # -- Losses ------------------------------------------------------------------

@@ -87,7 +87,11 @@ def test_in_a_norm_cfg():
 
 
 def test_errors():
-    with pytest.raises(ValueError, match='num_affines must be positive'):
-        AttentiveNorm2d(3, 0)
+    for name, value in (
+        *(('num_features', 0), ('num_affines', 0), ('eps', 0.0)),
+        *(('momentum', -0.1), ('momentum', 1.1)),
+    ):
+        with pytest.raises(ValueError, match=f'{name} must be .* got {value}'):
+            AttentiveNorm2d(**{'num_features': 3, name: value})
     with pytest.raises(ValueError, match=r'one cell: \(1, 3, 1, 1\)'):
         make_norm()(torch.zeros(1, 3, 1, 1, dtype=torch.double))

@@ -125,7 +125,7 @@ def test_gradient():
 
 
 def test_refuses_wrong_arguments():
-    with pytest.raises(ValueError, match=r"'literal'\), got 'double'"):
+    with pytest.raises(ValueError, match="'full', 'literal', got 'double'"):
         PixelShuffleFusion(4, [8], 'double')
     with pytest.raises(ValueError, match='multiple of the ratio 4, got 6'):
         PixelShuffleFusion(6, [12, 24], 'literal')

@@ -71,9 +71,9 @@ def test_between_a_backbone_and_a_head_of_mmpose(context):
         assert parameter.grad is not None, name
 
 
-@pytest.mark.parametrize('in_channels', [[], ()])
-def test_refuses_no_channels(in_channels):
-    with pytest.raises(ValueError, match='in_channels must hold'):
+@pytest.mark.parametrize('in_channels', [[], (), 0, [4, -1], '4', None])
+def test_refuses_wrong_in_channels(in_channels):
+    with pytest.raises(ValueError, match=r'in_channels.* must be .* got'):
         ContextNeck(in_channels, dict(type='UShapedContext'))
 
 

@@ -19,7 +19,8 @@ def norm(x, bn):
     return x * bn.weight.view(shape) + bn.bias.view(shape)
 
 
-def test_follows_equations_4_to_6():
+@pytest.mark.parametrize('h, w', [(8, 6), (7, 5), (8, 5), (7, 6)])
+def test_follows_equations_4_to_6(h, w):
     """Two maps, computed once more with torch's functions alone."""
     neck = GPRNeck([4, 8]).eval()
     for module in neck.modules():
@@ -28,12 +29,12 @@ def test_follows_equations_4_to_6():
             torch.nn.init.normal_(module.bias)
             torch.nn.init.normal_(module.running_mean)
             torch.nn.init.uniform_(module.running_var, 0.5, 2)
-    high, low = make_maps((4, 8, 6), (8, 4, 3))
+    high, low = make_maps((4, h, w), (8, 4, 3))
     step = neck.steps[0]
 
     d = F.conv_transpose2d(low, step.deconv.conv.weight, stride=2, padding=1)
-    d = F.relu(norm(d, step.deconv.bn))
-    u = F.interpolate(low, scale_factor=2, mode='bilinear')
+    d = F.relu(norm(d, step.deconv.bn))[..., :h, :w]
+    u = F.interpolate(low, (h, w), mode='bilinear')
     u = F.conv2d(u, step.interpolated.conv.weight)
     u = norm(u, step.interpolated.bn)
     x = torch.cat([d + u, high], 1)
@@ -44,6 +45,22 @@ def test_follows_equations_4_to_6():
 
     (actual,) = neck([high, low])
     torch.testing.assert_close(actual, expected)
+
+
+def test_what_odd_sizes_cut_off_by_hand():
+    """A deconvolution that puts cell i at 2 i: the last row and column go."""
+    step = GPRNeck([1, 1]).steps[0].eval()
+    with torch.no_grad():
+        for conv in (step.deconv, step.interpolated, step.reduce):
+            conv.conv.weight.zero_()
+            conv.bn.eps = 0
+        # Output 2 i + k - 1 takes cell i times the kernel's k.
+        step.deconv.conv.weight[..., 1, 1] = 1
+        step.reduce.conv.weight[0, 0, 1, 1] = 1
+    low = torch.tensor([[1.0, 2], [3, 4]]).view(1, 1, 2, 2)
+    expected = torch.tensor([[1.0, 0, 2], [0, 0, 0], [3, 0, 4]])
+    actual = step(low, torch.zeros(1, 1, 3, 3))
+    torch.testing.assert_close(actual, expected.view(1, 1, 3, 3))
 
 
 @pytest.mark.parametrize('h', [8, 9, 15])
@@ -72,9 +89,9 @@ def test_parameters_follow_from_the_papers_table():
     assert count == sum(steps) + sum(norms) + 9 * 32 * 32 + 2 * 32
 
 
-@pytest.mark.parametrize('in_channels', [[4], 4, [4, 'x'], []])
+@pytest.mark.parametrize('in_channels', [[4], 4, [4, 'x'], [], [4, 0]])
 def test_refuses_wrong_in_channels(in_channels):
-    with pytest.raises(ValueError, match='at least two maps, got'):
+    with pytest.raises(ValueError, match=r'^in_channels.* got '):
         GPRNeck(in_channels)
 
 
