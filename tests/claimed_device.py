@@ -1,35 +1,33 @@
 """Tensors that claim to be on a CUDA device, over data of the CPU.
 
-What is claimed belongs to a storage, so that it goes with views, with what
-autograd saves and with gradients. Two modes watch what is done: a function
-mode answers what the code asks a tensor (``device``, ``is_cuda``) and does
-what moves data between devices; a dispatch mode sees every operator, those
-inside of PyTorch's functions and of the backward pass included.
+The claim belongs to a storage, so views, what autograd saves and gradients
+have it too. Two modes watch what is done: one answers what code asks a tensor
+(``device``, ``is_cuda``) and does what moves data from one device to the
+other; the other sees every operator, also those inside PyTorch's functions
+and in the backward pass.
 """
 
+import re
 import sys
 from collections import Counter
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Iterator, List, NamedTuple, Optional
+from types import ModuleType
+from typing import Any, Iterator, List, NamedTuple, Optional, Tuple
 
 import torch
 from torch import Tensor, nn
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_flatten
 
 CUDA = torch.device('cuda', 0)
-_TORCH = str(Path(torch.__file__).parent)
-# Who calls this waits, not the helper itself.
-_HELPERS = ('mmpose/utils/tensor_utils.py',)
-_PACKAGES = ('mmpose_ext', 'mmpose', 'mmdet', 'mmengine', 'mmcv')
 
 _aten = torch.ops.aten
-# They tell the host a value, or how large their output is.
+# They tell the CPU a value, or the size of their output.
 _WAITING = {
-    _aten._local_scalar_dense: 'value',
+    _aten._local_scalar_dense: 'value',  # item(), bool(), float(), ...
     _aten.equal: 'value',
     _aten.nonzero: 'size',
     _aten.masked_select: 'size',
@@ -46,45 +44,60 @@ _INDEXING = {
     _aten.index_put_,
     _aten._index_put_impl_,
 }
-_WITH_NUMBERS = {
+# Besides pointwise operators, these take a number of the CPU.
+_WITH_NUMBER = {
     *_INDEXING,
+    _aten.fill,
+    _aten.fill_,
     _aten.masked_fill,
     _aten.masked_fill_,
-    _aten.fill_,
-    _aten.fill,
 }
-_GETTERS = {
-    Tensor.device.__get__: lambda claimed: CUDA,
-    Tensor.is_cuda.__get__: lambda claimed: True,
-    Tensor.is_cpu.__get__: lambda claimed: False,
-    Tensor.get_device: lambda claimed: 0,
+_ANSWERS = {
+    Tensor.device.__get__: CUDA,
+    Tensor.is_cuda.__get__: True,
+    Tensor.is_cpu.__get__: False,
+    Tensor.get_device: 0,
 }
 _FROM_DATA = {torch.tensor, torch.as_tensor, torch.asarray, Tensor.new_tensor}
 
+PACKAGES = ('mmpose_ext', 'mmpose', 'mmdet', 'mmengine', 'mmcv')
+# It is not these that wait, but who calls them.
+_CALLED = (str(Path(torch.__file__).parent), __file__)
+_HELPERS = ('mmpose/utils/tensor_utils.py',)
+
 
 class Wait(NamedTuple):
-    """Why and where the host waited for the device."""
+    """Something for which the CPU would wait for the device.
+
+    Attributes:
+        why (str): ``'value'``, ``'size'`` (of an output) or ``'copy'``.
+        where (str): File and function; of what is done in the backward pass,
+            those of the forward pass that it belongs to, which PyTorch keeps
+            in its anomaly mode alone.
+        backward (bool): Whether it is done in the backward pass.
+    """
 
     why: str
     where: str
+    backward: bool
 
 
 class ClaimedDevice:
     """While it is active, tensors may claim to be on ``cuda:0``.
 
     Attributes:
-        mixes (list[str]): Operations that PyTorch would have refused, because
-            they mix tensors of both devices.
-        waits (list[Wait]): What would have waited for the device.
+        mixes (list[str]): Operations on tensors of both devices, and others,
+            which PyTorch would refuse.
+        waits (list[Wait]): What would wait for the device.
     """
 
     def __init__(self):
         self.mixes: List[str] = []
         self.waits: List[Wait] = []
         self._claimed = set()
-        # What new tensors that no claimed one goes into are: None, as asked.
-        self._new: Optional[bool] = None
-        self._moving = False
+        # Whether tensors that are made of none claim to be on the device.
+        self._new = False
+        self._checking = True
         self._modes = _Functions(self), _Operators(self)
 
     def __enter__(self) -> 'ClaimedDevice':
@@ -92,20 +105,19 @@ class ClaimedDevice:
             mode.__enter__()
         return self
 
-    def __exit__(self, *error) -> None:
+    def __exit__(self, *error: Any) -> None:
         for mode in reversed(self._modes):
             mode.__exit__(*error)
 
     def claim(self, what: Any) -> Any:
-        """Let tensors, or a module's, claim to be on the device."""
+        """Let tensors, or those of a module, claim to be on the device."""
+        tensors = _tensors(what)
         if isinstance(what, nn.Module):
+            tensors = [*what.parameters(), *what.buffers()]
             for module in what.modules():
                 if hasattr(module, '_device'):  # MMEngine's preprocessors
                     module._device = CUDA
-            what_ = [*what.parameters(), *what.buffers()]
-        else:
-            what_ = _tensors(what)
-        for tensor in what_:
+        for tensor in tensors:
             self._claimed.add(StorageWeakRef(tensor.untyped_storage()))
         return what
 
@@ -114,247 +126,207 @@ class ClaimedDevice:
         return StorageWeakRef(tensor.untyped_storage()) in self._claimed
 
     def count(self, package: str) -> Counter:
-        """The waits in files of a package (or ``backward``), by place."""
+        """The waits in a package by their places."""
         return Counter(
-            wait.where
+            f'{wait.where}{" (backward)" if wait.backward else ""}'
             for wait in self.waits
-            if wait.where.split('/')[0].split(':')[0] == package
+            if wait.where.startswith((f'{package}/', f'{package}:'))
         )
 
     def wait(self, why: str) -> None:
         """Record a wait at the place in the code that waits."""
-        self.waits.append(Wait(why, _where()))
+        self.waits.append(Wait(why, *_find_place()))
 
     def mix(self, what: str) -> None:
-        """Record an operation that the device would have refused."""
-        self.mixes.append(f'{what} in {_where()}')
+        """Record an operation that PyTorch would refuse."""
+        self.mixes.append(f'{what} in {_find_place()[0]}')
 
     @contextmanager
-    def creating(self, claimed: Optional[bool], moving: bool = False):
+    def making(self, claimed: bool, checking: bool = True) -> Iterator[None]:
         """Let new tensors claim, or not claim, to be on the device."""
-        before = self._new, self._moving
-        self._new, self._moving = claimed, moving
+        before = self._new, self._checking
+        self._new = claimed
+        self._checking = checking and self._checking
         try:
             yield
         finally:
-            self._new, self._moving = before
+            self._new, self._checking = before
 
 
 class _Functions(TorchFunctionMode):
-    """Answers about devices, and moves between them."""
+    """Answers where tensors are, and moves them."""
 
     def __init__(self, device: ClaimedDevice):
         super().__init__()
-        self.device = device
+        self._device = device
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         kwargs = dict(kwargs or {})
-        device = self.device
-        if func in _GETTERS:
-            own = device.has(args[0])
-            return _GETTERS[func](own) if own else func(*args, **kwargs)
+        device = self._device
+        claimed = any(map(device.has, _tensors((args, kwargs))))
+        if func in _ANSWERS and claimed:
+            return _ANSWERS[func]
         if func in _FROM_DATA:
             return self._from_data(func, args, kwargs)
         if func in (Tensor.to, Tensor.cpu, Tensor.cuda):
-            return self._move(func, args, kwargs)
-        if func in (Tensor.numpy, Tensor.__array__) and device.has(args[0]):
-            device.mix('numpy of a CUDA tensor')
-        if func is Tensor.tolist and device.has(args[0]):
-            device.wait('value')
-        asked = kwargs.get('device')
-        if asked is not None:
-            kwargs['device'] = 'cpu'
-            with device.creating(_is_cuda(asked), moving=True):
+            return self._move(func, *args, **kwargs)
+        if kwargs.get('device') is not None:
+            with device.making(_is_cuda(kwargs['device']), checking=False):
+                return func(*args, **{**kwargs, 'device': 'cpu'})
+        if func is Tensor.__deepcopy__:
+            with device.making(device.has(args[0]), checking=False):
                 return func(*args, **kwargs)
-        if func in (Tensor.__deepcopy__, Tensor.new):
-            with device.creating(device.has(args[0]), moving=True):
-                return (
-                    device.claim(func(*args, **kwargs))
-                    if (device.has(args[0]))
-                    else func(*args, **kwargs)
-                )
-        # What a function makes for itself it makes where its input is; but
-        # Python's numbers in an index come from the CPU.
-        new = None
-        if func not in (Tensor.__getitem__, Tensor.__setitem__):
-            new = any(map(device.has, _tensors((args, kwargs)))) or None
-        with device.creating(new):
+        if func in (Tensor.numpy, Tensor.__array__) and claimed:
+            device.mix('numpy of a CUDA tensor')
+        if func is Tensor.tolist and claimed:
+            device.wait('value')
+        # A function makes tensors where its input is, but an index of Python
+        # numbers comes from the CPU.
+        indexing = func in (Tensor.__getitem__, Tensor.__setitem__)
+        with device.making(claimed and not indexing):
             return func(*args, **kwargs)
 
-    def _from_data(self, func, args, kwargs):
-        device, data = self.device, args[-1] if args else kwargs['data']
-        asked = kwargs.pop('device', None)
-        if isinstance(data, Tensor) and func is not Tensor.new_tensor:
-            out = self._move(Tensor.to, (data,), dict(device=asked))
-            return func(out, *args[1:], **kwargs)
-        cuda = _is_cuda(asked)
-        if func is Tensor.new_tensor and asked is None:
-            cuda = device.has(args[0])
-        with device.creating(cuda, moving=True):
+    def _from_data(self, func, args, kwargs) -> Tensor:
+        """``torch.tensor`` and the like."""
+        device = self._device
+        target = kwargs.pop('device', None)
+        data = args[1 if func is Tensor.new_tensor else 0]
+        cuda = any(map(device.has, _tensors(args[0])))
+        if target is not None:
+            cuda = _is_cuda(target)
+        if isinstance(data, Tensor):
+            moved = self._move(Tensor.to, data, CUDA if cuda else 'cpu')
+            args = [moved if x is data else x for x in args]
+            with device.making(cuda):
+                return func(*args, **kwargs)
+        with device.making(cuda, checking=False):
             out = func(*args, **kwargs)
         if cuda:
             device.wait('copy')
             out = device.claim(out.clone())
         return out
 
-    def _move(self, func, args, kwargs):
-        device, (tensor, *rest) = self.device, args
+    def _move(self, func, tensor, *args, **kwargs) -> Tensor:
+        """``Tensor.to``, ``Tensor.cpu`` and ``Tensor.cuda``."""
+        device = self._device
         source = device.has(tensor)
-        target, other = source, {}
-        if func is Tensor.to:
-            target, other = _parse_to(device, source, rest, kwargs)
-        else:
-            target = func is Tensor.cuda
-        with device.creating(target, moving=True):
-            if source == target:
-                return tensor.to(**other)
-            out = tensor.to(**{**other, 'copy': True})
-        if source or not kwargs.get('non_blocking', False):
+        target, options = self._parse_to(func, source, args, kwargs)
+        non_blocking = options.pop('non_blocking', False)
+        if source == target:
+            with device.making(target, checking=False):
+                return tensor.to('cpu', **options)
+        options['copy'] = True
+        with device.making(target, checking=False):
+            out = tensor.to('cpu', **options)
+        # What the CPU reads has to be there.
+        if source or not non_blocking:
             device.wait('copy')
-        return device.claim(out) if target else out
+        return out
+
+    def _parse_to(self, func, source, args, kwargs) -> Tuple[bool, dict]:
+        """Whether the target is the device, and what else is asked for."""
+        if func is not Tensor.to:
+            return func is Tensor.cuda, kwargs
+        target, options = kwargs.pop('device', None), kwargs
+        args = [*args, *([kwargs.pop('other')] if 'other' in kwargs else [])]
+        flags = iter(('non_blocking', 'copy'))
+        for value in args:
+            if isinstance(value, Tensor):
+                options['dtype'] = value.dtype
+                target = CUDA if self._device.has(value) else 'cpu'
+            elif isinstance(value, torch.dtype):
+                options['dtype'] = value
+            elif isinstance(value, bool):
+                options[next(flags)] = value
+            elif value is not None:
+                target = value
+        return source if target is None else _is_cuda(target), options
 
 
 class _Operators(TorchDispatchMode):
-    """Checks where the tensors of each operator claim to be."""
+    """Looks where the tensors of each operator claim to be."""
 
     def __init__(self, device: ClaimedDevice):
         super().__init__()
-        self.device = device
+        self._device = device
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
+        device = self._device
         with torch._C.DisableTorchFunction():
-            device = self.device
-            if device._moving:
-                out = func(*args, **kwargs)
-                claimed = device._new
-            else:
+            claimed = device._new
+            if device._checking:
                 claimed = self._check(func, args, kwargs)
-                out = func(*args, **kwargs)
-            if claimed:
-                device.claim(out)
-        return out
+            out = func(*args, **kwargs)
+            return device.claim(out) if claimed else out
 
     def _check(self, func, args, kwargs) -> bool:
-        """Whether what comes out claims to be on the device."""
-        device, packet = self.device, func.overloadpacket
+        """Record mixes and waits; does what comes out claim to be there?"""
+        device, operator = self._device, func.overloadpacket
         tensors = _tensors((args, kwargs))
-        claimed = [device.has(t) for t in tensors]
-        if not any(claimed):
-            return bool(device._new and not tensors)
-        if packet is _aten.copy_:
-            if claimed[0] != claimed[1]:
+        if not any(map(device.has, tensors)):
+            return device._new and not tensors
+        if operator is _aten.copy_:
+            if device.has(args[0]) != device.has(args[1]):
                 device.wait('copy')
-            return claimed[0]
-        if packet in _WAITING:
-            device.wait(_WAITING[packet])
-        if packet in _INDEXING:
-            index = [t for t in args[1] if t is not None]
-            fill = len(args) > 2 and not device.has(args[2])
-            fill = fill and args[2].numel() == 1  # becomes a masked_fill
-            for t in index:
-                if not device.has(t):
-                    device.wait('copy')
-                elif t.dtype in (torch.bool, torch.uint8) and not fill:
-                    device.wait('size')
-            tensors = [args[0], *args[2:3]]
-            claimed = [device.has(t) for t in tensors]
-        if (
-            packet is _aten.repeat_interleave
-            and kwargs.get('output_size', args[2] if len(args) > 2 else None)
-            is None
+            return device.has(args[0])
+        if operator in _WAITING:
+            device.wait(_WAITING[operator])
+        if operator is _aten.repeat_interleave and not (
+            kwargs.get('output_size') or len(args) > 2
         ):
             device.wait('size')
-        # A number of the CPU may go with tensors of the device where each
-        # cell is computed by itself.
-        alone = torch.Tag.pointwise in func.tags or packet in _WITH_NUMBERS
+        if operator in _INDEXING:
+            self._check_index(*args[:3])
+            tensors = [args[0], *args[2:3]]
+        number = torch.Tag.pointwise in func.tags or operator in _WITH_NUMBER
         if not all(
-            c or (alone and t.dim() == 0) for c, t in zip(claimed, tensors)
+            device.has(t) or (number and t.dim() == 0) for t in tensors
         ):
-            shapes = ', '.join(
-                f'{"cuda" if c else "cpu"} {tuple(t.shape)}'
-                for c, t in zip(claimed, tensors)
+            device.mix(
+                f'{func} of '
+                + ', '.join(
+                    f'{"cuda" if device.has(t) else "cpu"} {tuple(t.shape)}'
+                    for t in tensors
+                )
             )
-            device.mix(f'{func} of {shapes}')
         return True
 
-
-def _parse_to(device, source, rest, kwargs):
-    """Where ``Tensor.to`` moves a tensor, and its other arguments."""
-    names = {k: v for k, v in kwargs.items() if k != 'non_blocking'}
-    target = names.pop('device', None)
-    for value in rest:
-        if isinstance(value, Tensor):
-            names['dtype'] = value.dtype
-            target = CUDA if device.has(value) else 'cpu'
-        elif isinstance(value, torch.dtype):
-            names['dtype'] = value
-        elif isinstance(value, (str, int, torch.device)) and not isinstance(
-            value, bool
-        ):
-            target = value
-    if 'other' in names:
-        other = names.pop('other')
-        names['dtype'] = other.dtype
-        target = CUDA if device.has(other) else 'cpu'
-    names.setdefault('dtype', None)
-    if names['dtype'] is None:
-        del names['dtype']
-    if not names:
-        names['device'] = 'cpu'
-    return source if target is None else _is_cuda(target), names
-
-
-def _is_cuda(device: Any) -> bool:
-    if device is None:
-        return False
-    return isinstance(device, int) or torch.device(device).type == 'cuda'
-
-
-def _tensors(tree: Any) -> List[Tensor]:
-    return [x for x in tree_leaves(tree) if isinstance(x, Tensor)]
-
-
-def _where() -> str:
-    """File and function of the innermost code that is not PyTorch's."""
-    frame = sys._getframe(1)
-    while frame is not None:
-        path = frame.f_code.co_filename
-        if path == __file__ or path.startswith(_TORCH):
-            if frame.f_code.co_name == '_engine_run_backward':
-                return 'backward'
-        elif not path.endswith(_HELPERS):
-            parts = Path(path).parts
-            start = next(
-                (
-                    i
-                    for i in range(len(parts) - 1, -1, -1)
-                    if parts[i] in _PACKAGES
-                ),
-                len(parts) - 1,
-            )
-            return f'{"/".join(parts[start:])}:{frame.f_code.co_name}'
-        frame = frame.f_back
-    return 'nowhere'
+    def _check_index(
+        self, x: Tensor, index: list, values: Optional[Tensor] = None
+    ) -> None:
+        device = self._device
+        # A fill by a mask needs to know no size.
+        fill = (
+            values is not None
+            and values.numel() == 1
+            and not device.has(values)
+        )
+        for part in index:
+            if part is None:
+                continue
+            if not device.has(part):
+                device.wait('copy')
+            elif part.dtype in (torch.bool, torch.uint8) and not fill:
+                device.wait('size')
 
 
 @contextmanager
-def opaque_extensions(device: ClaimedDevice, module: Any) -> Iterator[None]:
-    """Let compiled functions of a module pass for operators of the device.
+def opaque(device: ClaimedDevice, module: ModuleType) -> Iterator[None]:
+    """Let the functions of a compiled module be operators of the device.
 
-    What they do inside, on the CPU, is not what they would do on the device.
+    What they do inside, on the CPU, is not what they do on a device.
     """
 
     def wrap(name, function):
         def wrapped(*args, **kwargs):
-            claimed = {device.has(t) for t in _tensors((args, kwargs))}
-            if len(claimed) == 2:
+            where = {device.has(t) for t in _tensors((args, kwargs))}
+            if len(where) == 2:
                 device.mix(name)
-            if claimed == {True} and 'nms' in name:
+            if where == {True} and 'nms' in name:
                 device.wait('size')
-            with device.creating(True in claimed, moving=True):
-                out = function(*args, **kwargs)
-            return device.claim(out) if True in claimed else out
+            with device.making(True in where, checking=False):
+                return function(*args, **kwargs)
 
         return wrapped
 
@@ -370,3 +342,44 @@ def opaque_extensions(device: ClaimedDevice, module: Any) -> Iterator[None]:
     finally:
         for name, function in functions.items():
             setattr(module, name, function)
+
+
+def _is_cuda(device: Any) -> bool:
+    """Of what may be passed as a device; ``None`` is the CPU."""
+    if device is None:
+        return False
+    return isinstance(device, int) or torch.device(device).type == 'cuda'
+
+
+def _tensors(tree: Any) -> List[Tensor]:
+    return [x for x in tree_flatten(tree)[0] if isinstance(x, Tensor)]
+
+
+def _find_place() -> Tuple[str, bool]:
+    """File and function that do something, and whether it is backward."""
+    frames = []
+    frame = sys._getframe(1)
+    while frame is not None:
+        code = frame.f_code
+        if code.co_name == '_engine_run_backward':
+            node = torch._C._current_autograd_node()
+            stack = node.metadata.get('traceback_', []) if node else []
+            lines = re.findall(
+                r'File "(.+?)", line \d+, in (.+)', '\n'.join(stack)
+            )
+            return _name_place(lines[::-1]), True
+        frames.append((code.co_filename, code.co_name))
+        frame = frame.f_back
+    return _name_place(frames), False
+
+
+def _name_place(frames: List[Tuple[str, str]]) -> str:
+    """The innermost frame that is not PyTorch's."""
+    for path, function in frames:
+        if path.startswith(_CALLED) or path.endswith(_HELPERS):
+            continue
+        parts = Path(path).parts
+        starts = [i for i, part in enumerate(parts) if part in PACKAGES]
+        name = '/'.join(parts[starts[-1] :]) if starts else parts[-1]
+        return f'{name}:{function}'
+    return 'nowhere'
