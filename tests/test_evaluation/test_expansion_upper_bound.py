@@ -9,6 +9,7 @@ from mmpose.datasets.datasets.utils import parse_pose_metainfo
 from mmpose.evaluation.metrics import CocoMetric
 from mmpose.registry import METRICS
 
+from mmpose_ext.codecs import KeypointExpansion
 from mmpose_ext.errors import InputError
 from mmpose_ext.evaluation import ExpansionUpperBound
 
@@ -330,6 +331,28 @@ def test_area_of_the_box_where_the_file_has_no_other(moved):
     _, by_box, _ = moved(persons, sample(1, [pose]), ksize=3, use_area=False)
     assert (by_area[0, 1:, 1] < pose[1:, 1]).all()
     assert (by_box[0, 1:, 1] > pose[1:, 1]).all()
+
+
+@pytest.mark.parametrize(
+    ('use_area', 'expected'), [(True, [900, 70]), (False, [1060, 53])]
+)
+def test_areas_of_the_matched_persons(moved, monkeypatch, use_area, expected):
+    """Without their own, 0.53 of 40 x 50 and of 10 x 10 px, as in COCO."""
+    pose = random_pose(np.random.default_rng(0))
+    persons = [
+        person(1, 1, pose, area=900.0, bbox=[20, 30, 40, 50]),
+        person(2, 1, pose, area=70.0, bbox=[20, 30, 10, 10]),
+    ]
+    seen = []
+    encode = KeypointExpansion.encode
+    monkeypatch.setattr(
+        KeypointExpansion,
+        'encode',
+        lambda self, *args: seen.append(args[3]) or encode(self, *args),
+    )
+    moved(persons, sample(1, [pose]), use_area=use_area)
+    (areas,) = seen
+    assert areas.tolist() == pytest.approx(expected, rel=1e-12)
 
 
 def test_without_an_annotation_file():

@@ -289,6 +289,28 @@ def test_persons_without_keypoints_are_ignored(write, keypoints):
     assert found['coco/keypoints_mAP'] == pytest.approx(1)
 
 
+def test_missing_numbers_of_keypoints_are_those_labelled(write):
+    """Occluded joints count, persons without a label do not.
+
+    Of the two persons with labels, one is found: a recall of 1/2. COCO's
+    precision is then 1 at 51 of its 101 recalls.
+    """
+    occluded = np.full((17, 3), 1.0)
+    occluded[:, :2] = 60 + 5 * np.arange(17)[:, None]
+    one = np.zeros((17, 3))
+    one[3] = [200, 210, 2]
+    persons = [
+        annotation(1, 1, occluded),
+        annotation(2, 1, one),
+        annotation(3, 1, np.zeros((17, 3))),
+    ]
+    for person in persons:
+        del person['num_keypoints']
+    found = evaluate(write(*persons), sample(1, persons[:1]))
+    assert found['coco/keypoints_AR'] == 0.5
+    assert found['coco/keypoints_mAP'] == pytest.approx(51 / 101)
+
+
 def test_results_are_written(write, tmp_path):
     person = annotation()
     path = write(person)

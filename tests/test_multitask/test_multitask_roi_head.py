@@ -268,6 +268,21 @@ def test_keypoints_are_in_pixels_of_the_original_image(
     )
 
 
+def test_raw_heatmaps_are_those_of_the_first_100_rois(model):
+    torch.manual_seed(0)
+    start = torch.rand(103, 2) * 40
+    boxes = torch.cat([start, start + 10 + torch.rand(103, 2) * 40], dim=1)
+    with torch.no_grad():
+        feats = model.extract_feat(image())
+        *_, masks, found = model.roi_head.forward(
+            feats, [proposals_of(boxes.tolist())]
+        )
+        rois = torch.cat([torch.zeros(103, 1), boxes], dim=1)
+        expected = model.roi_head._keypoint_forward(feats, rois)
+    assert len(masks) == len(found) == 100
+    torch.testing.assert_close(found, expected[:100])
+
+
 @pytest.mark.parametrize('rescale', [True, False])
 def test_boxes_and_keypoints_are_the_same_without_masks(
     model, make_model, make_sample, rescale

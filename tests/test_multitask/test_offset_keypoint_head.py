@@ -223,6 +223,25 @@ def test_loss_is_that_of_equation_9():
     assert loss['loss_keypoint'] == pytest.approx(expected.item(), rel=1e-5)
 
 
+def test_default_weight_of_the_background():
+    """1 / (1 + 49) of that of a joint, whose cell counts 1."""
+    head = make_head()
+    box = torch.tensor([[0.0, 0.0, 28.0, 28.0]])
+    keypoints = torch.tensor([[[5.5, 6.5], [0.5, 0.5], [0.5, 0.5]]])
+    visible = torch.tensor([[2.0, 0.0, 0.0]])
+    cells = torch.tensor([[[5.0, 6.0], [0.0, 0.0], [0.0, 0.0]]])
+    heatmaps = gaussian_heatmaps(cells, visible > 0, 28)
+    exact = head.loss(heatmaps, box, keypoints, visible)
+    assert exact['loss_keypoint'] == 0
+    background, joint = heatmaps.clone(), heatmaps.clone()
+    background[0, 0, 27, 27] = 1
+    loss = head.loss(background, box, keypoints, visible)['loss_keypoint']
+    assert loss.item() == pytest.approx(0.02, rel=1e-5)
+    joint[0, 0, 6, 5] = 0
+    loss = head.loss(joint, box, keypoints, visible)['loss_keypoint']
+    assert loss.item() == pytest.approx(1, rel=1e-5)
+
+
 def test_binary_cross_entropy():
     head = make_head(loss='bce')
     boxes, keypoints, visible = make_targets(2)

@@ -347,7 +347,8 @@ def test_wrong_data_ends_training_before_it_starts(
     content = json.loads(source.read_text())
     content['annotations'][0]['keypoints'] = [1, 1, 2] * 14
     wrong.write_text(json.dumps(content))
-    assert '14 keypoints, but CocoDataset has 17' in error(**options)
+    place = 'train_dataloader.dataset (CocoDataset metainfo)'
+    assert f'14 keypoints, but {place} has 17' in error(**options)
     options = {'val_dataloader.dataset.data_prefix.img': 'no/such'}
     assert "no/such' (val_dataloader.dataset" in error(**options)
     options = {'model.backbone.type': 'ResNett'}
@@ -690,7 +691,8 @@ def test_wrong_data_of_a_detector(detector, toy_persons, tmp_path, capsys):
     content = json.loads(source.read_text())
     content['categories'][0]['name'] = 'dog'
     wrong.write_text(json.dumps(content))
-    assert 'has the categories dog, but CocoDataset has' in error(**options)
+    place = 'train_dataloader.dataset (CocoDataset metainfo)'
+    assert f'has the categories dog, but {place} has' in error(**options)
     options = {'val_dataloader.dataset.data_prefix.img': 'no/such'}
     assert "no/such' (val_dataloader.dataset" in error(**options)
     options = {'model.roi_head.type': 'StandardRoIHed'}
