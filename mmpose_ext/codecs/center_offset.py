@@ -6,10 +6,11 @@ from typing import NamedTuple, Optional, Tuple, Union
 import numpy as np
 import torch
 import torch.nn.functional as F
-from mmengine.utils import is_seq_of
 from mmpose.codecs.base import BaseKeypointCodec
 from mmpose.registry import KEYPOINT_CODECS
 from torch import Tensor
+
+from ..arguments import each, fraction, non_negative, positive, positive_int
 
 
 class _People(NamedTuple):
@@ -145,54 +146,36 @@ class CenterOffset(BaseKeypointCodec):
         decode_thr: float = 0.01,
     ):
         super().__init__()
-        for name, size in (
-            ('input_size', input_size),
-            ('heatmap_size', heatmap_size),
-        ):
-            if not is_seq_of(size, int) or len(size) != 2 or min(size) < 1:
-                raise ValueError(
-                    f'{name} must be a positive width and height, got {size}'
-                )
+        input_size = tuple(each(positive_int, 'input_size', input_size, 2))
+        heatmap_size = tuple(
+            each(positive_int, 'heatmap_size', heatmap_size, 2)
+        )
         stride = input_size[0] // heatmap_size[0]
-        if tuple(input_size) != tuple(stride * n for n in heatmap_size):
+        if input_size != tuple(stride * n for n in heatmap_size):
             raise ValueError(
                 'input_size must be the same whole multiple of heatmap_size '
                 f'along both axes, got {input_size} and {heatmap_size}'
             )
-        if np.shape(sigma) != (2,) or not all(0 < s < np.inf for s in sigma):
-            raise ValueError(
-                'sigma must be two positive numbers, for centres and for '
-                f'keypoints, got {sigma}'
-            )
-        for name, value in (
-            ('offset_radius', offset_radius),
-            ('decode_nms_kernel', decode_nms_kernel),
-            ('decode_max_instances', decode_max_instances),
-        ):
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(
-                    f'{name} must be a positive integer, got {value}'
-                )
-        if decode_nms_kernel % 2 == 0:
+        self.input_size = input_size
+        self.heatmap_size = heatmap_size
+        self.stride = stride
+        self.sigma = tuple(each(positive, 'sigma', sigma, 2))
+        self.offset_radius = positive_int('offset_radius', offset_radius)
+        self.background_weight = non_negative(
+            'background_weight', background_weight
+        )
+        self.min_area = non_negative('min_area', min_area)
+        self.decode_nms_kernel = positive_int(
+            'decode_nms_kernel', decode_nms_kernel
+        )
+        if self.decode_nms_kernel % 2 != 1:
             raise ValueError(
                 f'decode_nms_kernel must be odd, got {decode_nms_kernel}'
             )
-        for name, value in (
-            ('background_weight', background_weight),
-            ('min_area', min_area),
-        ):
-            if not value >= 0:
-                raise ValueError(f'{name} must not be negative, got {value}')
-        self.input_size = tuple(input_size)
-        self.heatmap_size = tuple(heatmap_size)
-        self.sigma = tuple(sigma)
-        self.offset_radius = offset_radius
-        self.background_weight = background_weight
-        self.min_area = min_area
-        self.decode_nms_kernel = decode_nms_kernel
-        self.decode_max_instances = decode_max_instances
-        self.decode_thr = decode_thr
-        self.stride = stride
+        self.decode_max_instances = positive_int(
+            'decode_max_instances', decode_max_instances
+        )
+        self.decode_thr = fraction('decode_thr', decode_thr)
 
     def encode(
         self,

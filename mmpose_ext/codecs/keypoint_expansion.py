@@ -9,6 +9,8 @@ from mmpose.codecs.base import BaseKeypointCodec
 from mmpose.registry import KEYPOINT_CODECS
 from torch import Tensor
 
+from ..arguments import each, one_of, positive, positive_int
+
 Array = Union[np.ndarray, Tensor]
 
 # How a joint's similarities in the window become one number: what is done
@@ -85,17 +87,13 @@ class KeypointExpansion(BaseKeypointCodec):
         scale_by_sigma: bool = True,
     ):
         super().__init__()
-        if ksize < 1 or ksize % 2 != 1:
-            raise ValueError(f'ksize must be odd and positive, got {ksize}')
-        self.sigmas = np.array(sigmas, dtype=float)
-        self.ksize = int(ksize)
-        good = np.isfinite(self.sigmas) & (self.sigmas > 0)
-        if self.sigmas.ndim != 1 or self.sigmas.size == 0 or not good.all():
-            raise ValueError(
-                'sigmas must be one positive number per keypoint, got '
-                f'{sigmas}'
-            )
-        self.scale_by_sigma = scale_by_sigma
+        self.sigmas = np.array(each(positive, 'sigmas', sigmas), dtype=float)
+        self.ksize = positive_int('ksize', ksize)
+        if self.ksize % 2 != 1:
+            raise ValueError(f'ksize must be odd, got {ksize}')
+        self.scale_by_sigma = one_of(
+            'scale_by_sigma', scale_by_sigma, (True, False)
+        )
         self.spacing = (
             self.sigmas / self.sigmas.min()
             if scale_by_sigma
@@ -154,10 +152,7 @@ class KeypointExpansion(BaseKeypointCodec):
         Returns:
             dict: ``oks_maps``, ``person_maps`` and ``gt_index``, see above.
         """
-        if match not in _MATCHES:
-            raise ValueError(
-                f"match must be one of {', '.join(_MATCHES)}, got '{match}'"
-            )
+        one_of('match', match, _MATCHES)
         poses = self._poses(keypoints)
         persons, visible, areas = (
             _tensor(array).to(poses)

@@ -338,13 +338,24 @@ def test_decode_finds_the_truth():
 @pytest.mark.parametrize(
     ('kwargs', 'message'),
     [
-        (dict(ksize=4), 'ksize must be odd and positive, got 4'),
-        (dict(ksize=0), 'ksize must be odd and positive, got 0'),
-        (dict(ksize=-3), 'ksize must be odd and positive, got -3'),
-        (dict(sigmas=[0.1, 0]), r'sigmas .* positive .* got \[0.1, 0\]'),
-        (dict(sigmas=[0.1, -1]), r'sigmas .* positive .* got \[0.1, -1\]'),
-        (dict(sigmas=[float('nan')]), r'sigmas .* got \[nan\]'),
-        (dict(sigmas=[]), r'sigmas .* got \[\]'),
+        (dict(ksize=4), 'ksize must be odd, got 4'),
+        (dict(ksize=0), 'ksize must be .* at least 1, got 0'),
+        (dict(ksize=-3), 'ksize must be .* got -3'),
+        (dict(ksize=3.0), 'ksize must be .* got 3.0'),
+        (dict(ksize=True), 'ksize must be .* got True'),
+        (dict(ksize=None), 'ksize must be .* got None'),
+        (dict(ksize='3'), "ksize must be .* got '3'"),
+        (dict(sigmas=[0.1, 0]), r'sigmas\[1\] must be .* above 0, got 0'),
+        (dict(sigmas=[0.1, -1]), r'sigmas\[1\] must .* got -1'),
+        (dict(sigmas=[float('nan')]), r'sigmas\[0\] must .* got nan'),
+        (dict(sigmas=[float('inf')]), r'sigmas\[0\] must .* got inf'),
+        (dict(sigmas=[True]), r'sigmas\[0\] must .* got True'),
+        (dict(sigmas=[]), r'sigmas must .* got \[\]'),
+        (dict(sigmas=None), 'sigmas must .* got None'),
+        (dict(sigmas='0.1'), "sigmas must .* got '0.1'"),
+        (dict(sigmas=[[0.1]]), r'sigmas\[0\] must .* got \[0.1\]'),
+        (dict(scale_by_sigma='no'), "scale_by_sigma must .* got 'no'"),
+        (dict(scale_by_sigma=None), 'scale_by_sigma must .* got None'),
     ],
 )
 def test_refuses_wrong_arguments(kwargs, message):
@@ -374,5 +385,7 @@ def test_refuses_what_does_not_fit():
             codec.encode(*arrays)
     with pytest.raises(ValueError, match=r'\(4, 17, 3, 3\) .* \(4, 17, 5, 5'):
         codec.decode(np.zeros((4, 17, 5, 5)), poses)
-    with pytest.raises(ValueError, match="best, sum, got 'mean'"):
+    with pytest.raises(
+        ValueError, match=r"match must .* 'best', 'sum', got 'mean'"
+    ):
         codec.encode(poses, truth, visible, areas, match='mean')

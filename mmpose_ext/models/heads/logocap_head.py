@@ -21,6 +21,14 @@ from mmpose.utils.typing import (
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
+from ...arguments import (
+    each,
+    fraction,
+    non_negative,
+    one_of,
+    positive,
+    positive_int,
+)
 from ...codecs.center_offset import all_finite
 from ...evaluation.pose_nms import nearby_pose_nms
 from ..layers.attentive_norm import AttentiveNorm2d
@@ -165,23 +173,25 @@ class LOGOCAPHead(BaseHead):
         init_cfg: OptConfigType = None,
     ):
         super().__init__(init_cfg)
-        if adaptation not in _ADAPTATIONS:
-            raise ValueError(
-                f'adaptation must be one of {", ".join(_ADAPTATIONS)}, got '
-                f"'{adaptation}'"
-            )
-        for name, value in (
-            ('window_radius', window_radius),
-            ('window_sigma', window_sigma),
-            ('target_sigma', target_sigma),
-        ):
-            if not value > 0:
-                raise ValueError(f'{name} must be positive, got {value}')
-        if len(refinement_channels) != 3:
-            raise ValueError(
-                'refinement_channels must be three numbers, got '
-                f'{refinement_channels}'
-            )
+        in_channels = positive_int('in_channels', in_channels)
+        num_keypoints = positive_int('num_keypoints', num_keypoints)
+        heatmap_channels = positive_int('heatmap_channels', heatmap_channels)
+        offset_channels = positive_int('offset_channels', offset_channels)
+        embedding_channels = positive_int(
+            'embedding_channels', embedding_channels
+        )
+        a, b, c = each(
+            positive_int, 'refinement_channels', refinement_channels, 3
+        )
+        self.adaptation = one_of('adaptation', adaptation, _ADAPTATIONS)
+        self.window_radius = positive_int('window_radius', window_radius)
+        self.window_sigma = positive('window_sigma', window_sigma)
+        self.target_sigma = positive('target_sigma', target_sigma)
+        self.match_thr = fraction('match_thr', match_thr)
+        self.oks_loss_weight = non_negative('oks_loss_weight', oks_loss_weight)
+        self.window_loss_weight = non_negative(
+            'window_loss_weight', window_loss_weight
+        )
         self.decoder = KEYPOINT_CODECS.build(decoder)
         self.expansion = KEYPOINT_CODECS.build(expansion)
         if len(self.expansion.sigmas) != num_keypoints:
@@ -190,13 +200,6 @@ class LOGOCAPHead(BaseHead):
                 f'keypoints, the head {num_keypoints} keypoints'
             )
         self.num_keypoints = num_keypoints
-        self.adaptation = adaptation
-        self.window_radius = window_radius
-        self.window_sigma = window_sigma
-        self.target_sigma = target_sigma
-        self.match_thr = match_thr
-        self.oks_loss_weight = oks_loss_weight
-        self.window_loss_weight = window_loss_weight
         self.heatmap_loss = MODELS.build(heatmap_loss)
         self.offset_loss = MODELS.build(offset_loss)
 
@@ -215,7 +218,6 @@ class LOGOCAPHead(BaseHead):
         self.embedding_branch = nn.Sequential(
             *block(in_channels, embedding_channels)
         )
-        a, b, c = refinement_channels
         self.refinement = nn.Sequential(
             *block(num_keypoints * embedding_channels, a, 3),
             *_conv_norm_relu(a, b, AttentiveNorm2d(b, num_affines), 3),

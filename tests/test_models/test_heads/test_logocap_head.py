@@ -677,12 +677,38 @@ def test_losses_under_autocast():
 def test_wrong_arguments():
     with pytest.raises(ValueError, match='adaptation must be one of'):
         make_head(adaptation='half')
-    with pytest.raises(ValueError, match='window_radius must be positive'):
-        make_head(window_radius=0)
-    with pytest.raises(ValueError, match='three numbers'):
+    with pytest.raises(ValueError, match=r'3 numbers, got \(4, 5\)'):
         make_head(refinement_channels=(4, 5))
+    with pytest.raises(ValueError, match=r'refinement_channels\[1\] .* got 0'):
+        make_head(refinement_channels=(4, 0, 5))
     with pytest.raises(ValueError, match='sigmas of 3 keypoints, the head 14'):
         make_head(num_keypoints=14)
+
+
+@pytest.mark.parametrize(
+    ('name', 'too_low'),
+    [
+        ('in_channels', 0),
+        ('num_keypoints', 0),
+        ('heatmap_channels', 0),
+        ('offset_channels', 0),
+        ('embedding_channels', 0),
+        ('num_affines', 0),
+        ('window_radius', 0),
+        ('window_sigma', 0),
+        ('target_sigma', 0),
+        ('match_thr', -0.1),
+        ('match_thr', 1.1),
+        ('oks_loss_weight', -0.1),
+        ('window_loss_weight', -0.1),
+    ],
+)
+def test_arguments_that_are_no_number_or_too_low(name, too_low):
+    for value in (too_low, torch.nan, torch.inf, 'text', None, True):
+        with pytest.raises(ValueError) as e:
+            make_head(**{name: value})
+        assert str(e.value).startswith(f'{name} must be a')
+        assert str(e.value).endswith(f', got {value!r}')
 
 
 def test_wrong_test_cfg():
