@@ -2,6 +2,8 @@ import csv
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import init_default_scope
@@ -90,6 +92,95 @@ def test_metainfo():
         if name in names:
             ours = meta['keypoint_name2id'][name]
             assert meta['sigmas'][ours] == coco['sigmas'][i]
+
+
+def test_numbers_of_the_metainfo():
+    meta = LIPDataset(lazy_init=True).metainfo
+    ankle, knee, hip, middle = 0.089, 0.087, 0.107, 0.026
+    wrist, elbow, shoulder = 0.062, 0.072, 0.079
+    assert meta['sigmas'] == pytest.approx(
+        [
+            *(ankle, knee, hip, hip, knee, ankle, *[middle] * 4),
+            *(wrist, elbow, shoulder, shoulder, elbow, wrist),
+        ]
+    )
+    assert meta['dataset_keypoint_weights'] == pytest.approx(
+        [1.5, 1.2, 1, 1, 1.2, 1.5, *[1] * 4, 1.5, 1.2, 1, 1, 1.2, 1.5]
+    )
+    right, left, middle = (255, 128, 0), (0, 255, 0), (51, 153, 255)
+    assert meta['keypoint_colors'].tolist() == list(map(list, (
+        *[right] * 3, *[left] * 3, *[middle] * 4, *[right] * 3, *[left] * 3,
+    )))  # fmt: skip
+    # Links of a side are of its colour, also those to the middle.
+    assert meta['skeleton_link_colors'].tolist() == list(map(list, (
+        *[right] * 3, *[left] * 3, *[middle] * 3, *[right] * 3, *[left] * 3,
+    )))  # fmt: skip
+    links = [[0, 1], [1, 2], [2, 6], [6, 3], [3, 4], [4, 5], [6, 7], [7, 8]]
+    links += [[8, 9], [10, 11], [11, 12], [12, 7], [7, 13], [13, 14], [14, 15]]
+    assert [list(link) for link in meta['skeleton_links']] == links
+    # As COCO has them, from 1.
+    category = lip_dataset.LIP_CATEGORY
+    assert category == dict(
+        id=1,
+        name='person',
+        supercategory='person',
+        keypoints=list(lip_dataset.LIP_KEYPOINTS),
+        skeleton=[[a + 1, b + 1] for a, b in links],
+    )
+
+
+def test_what_an_annotation_holds(folder):
+    first, second, _ = read_lip(write(folder, ROWS), str(folder / 'img'))
+    keypoints = [3, 4, 2, *[0] * 24, 5.5, 6, 1, *[0] * 15, 39, 19, 2]
+    assert first == dict(
+        id=1,
+        image_id=1,
+        category_id=1,
+        bbox=[0, 0, 40, 20],
+        area=pytest.approx(424),  # 0.53 of 800
+        iscrowd=0,
+        num_keypoints=3,
+        keypoints=keypoints,
+        image=dict(id=1, file_name='a.png', width=40, height=20),
+    )
+    assert second['keypoints'] == [0] * 48 and second['id'] == 2
+    assert second['image'] == dict(
+        id=2, file_name='b.png', width=16, height=32
+    )
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 2**31), interval=st.integers(1, 4))
+def test_a_sample_has_what_its_row_says(tmp_path_factory, seed, interval):
+    rng = np.random.default_rng(seed)
+    folder = tmp_path_factory.mktemp('lip')
+    number = int(rng.integers(interval, 7))
+    joints = rng.uniform(-5, 60, (number, 16, 3)).round(2)
+    joints[..., 2] = rng.integers(0, 2, (number, 16))
+    joints[rng.random((number, 16)) < 0.4] = np.nan
+    sizes = rng.integers(1, 60, (number, 2))
+    for i, size in enumerate(sizes.tolist()):
+        Image.new('L', size).save(folder / f'{i}.png')
+    rows = [[f'{i}.png', *joints[i].ravel()] for i in range(number)]
+    data = LIPDataset(
+        write(folder, rows),
+        data_prefix=dict(img=str(folder)),
+        sample_interval=interval,
+        test_mode=True,
+    )
+    assert len(data) == number // interval
+    for k, sample in enumerate(data):
+        i = (k + 1) * interval - 1
+        known = ~np.isnan(joints[i, :, 0])
+        assert sample['id'] == i + 1
+        assert sample['bbox'].tolist() == [[0, 0, *sizes[i]]]
+        assert sample['keypoints_visible'][0].tolist() == known.tolist()
+        np.testing.assert_allclose(
+            sample['keypoints'][0],
+            np.where(known[:, None], joints[i, :, :2], -1),
+            rtol=1e-6,
+        )
+        assert sample['num_keypoints'] == known.sum()
 
 
 def test_what_a_sample_holds(folder):
