@@ -3,10 +3,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from mmpose.datasets.transforms import TopdownAffine
+from mmpose.datasets.transforms import RandomFlip, TopdownAffine
 from mmpose.structures.bbox import get_udp_warp_matrix, get_warp_matrix
 
-from mmpose_ext.datasets.transforms import PaddedTopdownAffine
+from mmpose_ext.datasets.transforms import (
+    ClippedBBoxTransform,
+    PaddedTopdownAffine,
+)
 
 SIZE = (24, 32)
 
@@ -62,6 +65,40 @@ def test_all_else_is_as_in_mmpose(seed, use_udp):
         np.testing.assert_array_equal(ours[key], theirs[key])
     black = PaddedTopdownAffine(SIZE, use_udp, 0)(make_results(seed))
     np.testing.assert_array_equal(black['img'], theirs['img'])
+
+
+@given(seed=st.integers(0, 2**31), use_udp=st.booleans())
+def test_keypoints_stay_on_their_pixels(seed, use_udp):
+    """A spot on a keypoint, through flip, box transform and crop."""
+    np.random.seed(seed)
+    at = np.random.uniform(25, [95, 75])
+    y, x = np.indices((100, 120))
+    spot = np.exp(-((x - at[0]) ** 2 + (y - at[1]) ** 2) / 18)
+    results = dict(
+        img=spot.astype(np.float32),
+        img_shape=(100, 120),
+        bbox_center=np.random.uniform(40, 60, (1, 2)),
+        bbox_scale=np.random.uniform(80, 120, (1, 2)),
+        keypoints=np.stack([at, at])[None],
+        keypoints_visible=np.array([[1.0, 0]]),
+        flip_indices=[1, 0],
+    )
+    flip = seed % 2
+    for transform in (
+        RandomFlip(prob=float(flip)),
+        ClippedBBoxTransform(shift_prob=0.5),
+        PaddedTopdownAffine((96, 72), use_udp, border_value=0),
+    ):
+        results = transform(results)
+    first, second = results['transformed_keypoints'][0]
+    np.testing.assert_allclose(first, second)
+    # Left and right are swapped, and so is what is visible.
+    assert results['keypoints_visible'].tolist() == [[1 - flip, flip]]
+    if ((first > 14) & (first < (81, 57))).all():
+        img = results['img']
+        y, x = np.indices(img.shape)
+        centre = np.array([(x * img).sum(), (y * img).sum()]) / img.sum()
+        assert abs(centre - first).max() < 0.3
 
 
 def test_without_a_rotation():

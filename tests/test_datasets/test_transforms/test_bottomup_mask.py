@@ -2,6 +2,8 @@ import cv2
 import numpy as np
 import pytest
 import xtcocotools.mask as cocomask
+from hypothesis import given
+from hypothesis import strategies as st
 from mmpose.datasets.transforms import BottomupGetHeatmapMask
 
 from mmpose_ext.datasets.transforms import BottomupGridMask
@@ -54,6 +56,39 @@ def test_mmpose_leaves_run_lengths_in():
     """The reason for a transform of ours."""
     results = BottomupGetHeatmapMask()(make_results(run_lengths(False)))
     assert results['heatmap_mask'].all()
+
+
+@given(seed=st.integers(0, 2**31), stride=st.sampled_from([1, 2, 4, 8]))
+def test_any_region_in_any_format(seed, stride):
+    """Without a warp, a cell is masked where its own pixel is."""
+    rng = np.random.default_rng(seed)
+    height, width = stride * rng.integers(1, 9, 2)
+    regions = rng.random((3, height, width)) < 0.2
+    encoded = [
+        cocomask.encode(np.asfortranarray(region, dtype=np.uint8))
+        for region in regions
+    ]
+    encoded[1] = dict(encoded[1], counts=encoded[1]['counts'].decode())
+    changes = [
+        0, *np.flatnonzero(np.diff(regions[2].flatten('F'))) + 1,
+        height * width,
+    ]  # fmt: skip
+    counts = np.diff(changes).tolist()
+    if regions[2][0, 0]:  # run lengths start with what is not masked
+        counts.insert(0, 0)
+    encoded[2] = dict(size=[height, width], counts=counts)
+    grid = (height // stride, width // stride)
+    mask = BottomupGridMask()(
+        dict(
+            img_shape=(height, width),
+            input_size=(width, height),
+            warp_mat=np.eye(2, 3),
+            heatmaps=np.zeros((1, *grid)),
+            invalid_segs=encoded,
+        )
+    )['heatmap_mask']
+    expected = ~regions.any(0)[::stride, ::stride]
+    np.testing.assert_array_equal(mask, expected)
 
 
 def test_union_and_nothing():

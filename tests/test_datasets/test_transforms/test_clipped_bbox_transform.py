@@ -1,5 +1,7 @@
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from mmcv.transforms.utils import cache_random_params
 from mmpose.datasets.transforms import RandomBBoxTransform
 from mmpose.registry import TRANSFORMS
@@ -107,6 +109,31 @@ def test_other_arguments():
     close(changed, 0.8, 0.3 * clipped_std(1))
     assert abs(angle).max() == 20
     close(angle, 0, 10 * clipped_std(2))
+
+
+@given(
+    seed=st.integers(0, 2**31),
+    number=st.integers(0, 4),
+    scale=st.tuples(st.floats(0.1, 1), st.floats(0, 2)),
+    rotate=st.floats(0, 180),
+    shift=st.floats(0, 1),
+)
+def test_nothing_is_beyond_the_limits(seed, number, scale, rotate, shift):
+    low, high = scale[0], sum(scale)
+    offset, factor, angle = draw(
+        seed,
+        number,
+        shift_factor=shift,
+        shift_prob=0.5,
+        scale_factor=(low, high),
+        rotate_factor=rotate,
+        rotate_prob=0.9,
+    )
+    assert offset.shape == factor.shape == (number, 2)
+    assert angle.shape == (number,)
+    assert (abs(offset) <= shift + 1e-6).all()
+    assert (factor >= low - 1e-6).all() and (factor <= high + 1e-6).all()
+    assert (abs(angle) <= 2 * rotate * (1 + 1e-6)).all()
 
 
 def test_a_seed_repeats_it():
