@@ -176,8 +176,8 @@ def test_mistakes_end_before_the_work(run, tiny_config, tmp_path):
 
     assert "config 'no.py' does not exist" in error(config='no.py')
     assert "checkpoint 'no.pth' does not exist" in error('no.pth')
-    assert 'ksize must be odd, got 4' in error('--ksizes', 3, 4)
-    assert 'at least 1, got -1' in error('--ksizes', -1)
+    assert 'odd and positive, got 4' in error('--ksizes', 3, 4)
+    assert 'odd and positive, got -1' in error('--ksizes', -1)
     missing = {'test_dataloader.dataset.ann_file': 'no.json'}
     assert "no.json' does not exist" in error(**missing)
     missing = {'test_evaluator.ann_file': 'no.json'}
