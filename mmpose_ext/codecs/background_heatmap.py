@@ -35,10 +35,10 @@ class BackgroundHeatmap(BaseKeypointCodec):
     0.01; where persons overlap they add up, to 1 at most. The background is
     1 minus the highest of the keypoints' maps.
 
-    It is for :class:`~mmpose_ext.models.GCCPMHead` alone: MMPose's heads have
-    one map per keypoint. With ``HeatmapHead``, a training ends at once in
-    "target_weights and target have mismatched shapes", and K maps would be
-    decoded to K - 1 keypoints. The tools say so before they start.
+    It is for ``GCCPMHead`` alone: MMPose's heads have one map per keypoint.
+    With ``HeatmapHead``, training ends at once in "target_weights and target
+    have mismatched shapes", and K maps would be decoded to K - 1 keypoints.
+    The tools refuse such configs before they start.
 
     Note:
 

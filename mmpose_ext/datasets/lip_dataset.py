@@ -148,7 +148,8 @@ def read_lip(
         ``image``, as COCO describes one.
 
     Raises:
-        ValueError: If a path is none, or ``interval`` is not positive.
+        ValueError: If a path is something else, or ``interval`` is not a
+            positive whole number.
         InputError: A file or the folder is missing, the CSV is empty, a row
             has not the columns above, a value is no number or another flag
             than 0 and 1, or an image cannot be read.
