@@ -168,11 +168,20 @@ def analyse_bad_cases(cfg: Config, args: argparse.Namespace) -> None:
         hook['wait_time'] = args.wait_time
     if not hook.get('metric'):
         by_loss = hook.get('metric_type', 'loss') == 'loss'
-        hook['metric'] = cfg.model.head.loss if by_loss else cfg.test_evaluator
+        head = cfg.model.get('head', {})
+        metric = head.get('loss') if by_loss else cfg.get('test_evaluator')
+        if metric is None:
+            place = 'model.head.loss' if by_loss else 'test_evaluator'
+            raise InputError(
+                f'--badcase judges by {place}, which the config does not '
+                'have; give default_hooks.badcase.metric'
+            )
+        hook['metric'] = metric
 
 
 def _is_of_mmdet(cfg: Config) -> bool:
-    return cfg.get('default_scope') == 'mmdet'
+    kind = str(cfg.get('model', {}).get('type'))
+    return cfg.get('default_scope') == 'mmdet' or kind.startswith('mmdet.')
 
 
 def _default_hook(cfg: Config, name: str, type_: str) -> dict:

@@ -2,14 +2,21 @@
 
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any, Optional
 
 from mmengine.config import Config
+from mmengine.config.lazy import LazyAttr, LazyObject
 
 from ..errors import InputError, did_you_mean
+from .checks.type_names import all_registries
 
 
 def load_config(name: str) -> Config:
     """Load a config by path, by base name, or from a package.
+
+    Types that are classes, as a config in pure Python has them, get the names
+    by which registries know them, so that whatever works on a config meets
+    names alone. What no registry has stays a class.
 
     Args:
         name (str): A path; or, as mim takes it, the base name of a config
@@ -21,11 +28,50 @@ def load_config(name: str) -> Config:
     """
     path = _find_config(name)
     try:
-        return Config.fromfile(path)
+        cfg = Config.fromfile(path)
+        scope = cfg.get('default_scope') or 'mmengine'
+        _name_types(cfg._cfg_dict, scope)
+        return cfg
     except Exception as e:  # A config is a program: anything may go wrong.
         raise InputError(
             f'cannot read config {path}: {type(e).__name__}: {e}'
         ) from e
+
+
+def _name_types(node: Any, scope: str) -> None:
+    """Replace classes under ``type`` by their names, in place.
+
+    Args:
+        node (Any): A part of a config.
+        scope (str): The scope whose names need no prefix.
+    """
+    if isinstance(node, dict):
+        # A ConfigDict's own items are copies, with what is lazy imported.
+        for key, value in list(dict.items(node)):
+            if key == 'type' and isinstance(value, (LazyAttr, LazyObject)):
+                node[key] = _registered_name(value.build(), scope) or value
+            else:
+                _name_types(value, scope)
+    elif isinstance(node, (list, tuple)):
+        for item in node:
+            _name_types(item, scope)
+
+
+def _registered_name(cls: Any, scope: str) -> Optional[str]:
+    """A name by which a class is found from a scope; None without one."""
+    for registry in all_registries():
+        child = registry.children.get(scope)
+        for name, known in registry.module_dict.items():
+            if known is not cls:
+                continue
+            # What a root has is found from below, if it is not hidden there.
+            if registry.scope == scope or (
+                registry.scope == 'mmengine'
+                and not (child and name in child.module_dict)
+            ):
+                return name
+            return f'{registry.scope}.{name}'
+    return None
 
 
 def _find_config(name: str) -> Path:

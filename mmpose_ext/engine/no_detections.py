@@ -3,14 +3,16 @@
 import logging
 from typing import Sequence
 
+from mmengine.evaluator import DumpResults
 from mmengine.logging import print_log
+from mmengine.registry import METRICS
+from mmpose.evaluation import CocoMetric
 
-from .. import evaluation  # noqa: F401, registers the metric
 from ..errors import InputError
+from ..evaluation import EmptySafeCocoMetric, ExpansionUpperBound
 
-_COCO_METRICS = {'CocoMetric', 'mmpose.CocoMetric'}
 # Those that need no change.
-_EMPTY_SAFE = {'EmptySafeCocoMetric', 'ExpansionUpperBound', 'DumpResults'}
+_EMPTY_SAFE = (EmptySafeCocoMetric, ExpansionUpperBound, DumpResults)
 
 
 def accept_no_detections(cfg, split: str, datasets: Sequence[dict]) -> None:
@@ -40,11 +42,16 @@ def accept_no_detections(cfg, split: str, datasets: Sequence[dict]) -> None:
         )
     cfg[f'{split}_dataloader']['sampler']['round_up'] = False
 
+    scope = cfg.get('default_scope', 'mmengine')
     evaluator = cfg[f'{split}_evaluator']
     for metric in evaluator if isinstance(evaluator, list) else [evaluator]:
-        if metric.get('type') in _COCO_METRICS:
-            metric['type'] = 'EmptySafeCocoMetric'
-        elif metric.get('type') not in _EMPTY_SAFE:
+        kind = metric.get('type')
+        if isinstance(kind, str):
+            with METRICS.switch_scope_and_registry(scope) as registry:
+                kind = registry.get(kind)
+        if kind is CocoMetric:
+            metric['type'] = 'mmpose.EmptySafeCocoMetric'
+        elif kind not in _EMPTY_SAFE:
             raise InputError(
                 f"detection file '{datasets[0]['bbox_file']}' leaves no box "
                 f'to evaluate, which {metric.get("type")} cannot do'

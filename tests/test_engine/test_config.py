@@ -1,4 +1,8 @@
+from collections import OrderedDict
+
+import mmengine.registry as root
 import pytest
+from pure_python import write_pure_python
 
 from mmpose_ext.engine import config
 from mmpose_ext.engine.config import load_config
@@ -21,6 +25,44 @@ def test_config_of_ours(name):
 
 def test_config_by_path(tiny_config):
     assert load_config(str(tiny_config)).model.backbone.depth == 18
+
+
+@pytest.mark.parametrize('scope', ['mmpose', None])
+def test_classes_get_their_names(scope, tmp_path):
+    path = write_pure_python(tmp_path / 'a', tmp_path, scope)
+    cfg = load_config(str(path))
+    prefix = '' if scope else 'mmpose.'
+    assert cfg.model.type == f'{prefix}TopdownPoseEstimator'
+    assert cfg.codec.type == f'{prefix}MSRAHeatmap'
+    # What is in MMEngine's root needs no prefix.
+    assert cfg.val_dataloader.dataset.pipeline[0].type == f'{prefix}LoadImage'
+    assert cfg.optim_wrapper.type == 'OptimWrapper'
+    assert cfg.optim_wrapper.optimizer.type == 'Adam'
+    assert cfg.custom_hooks[0].type == 'RandomStateHook'
+    assert cfg.default_hooks.badcase.type == f'{prefix}BadCaseAnalysisHook'
+
+
+def test_a_name_that_a_scope_hides_gets_its_prefix(monkeypatch):
+    class Other:
+        """Registered in the root under a name that MMPose has, too."""
+
+    names = root.MODELS.module_dict
+    monkeypatch.setitem(names, 'TopdownPoseEstimator', Other)
+    name = config._registered_name(Other, 'mmpose')
+    assert name == 'mmengine.TopdownPoseEstimator'
+    assert config._registered_name(Other, 'mmengine') == 'TopdownPoseEstimator'
+
+
+def test_a_class_without_a_name_stays(tmp_path):
+    path = tmp_path / 'a.py'
+    path.write_text(
+        'from collections import OrderedDict\n'
+        'from mmpose.models import ResNet\n'
+        'a = dict(type=OrderedDict)\nb = [dict(type=ResNet)]\n'
+    )
+    cfg = load_config(str(path))
+    assert cfg.a.type is OrderedDict
+    assert cfg.b[0].type == 'mmpose.ResNet'
 
 
 @pytest.mark.parametrize(

@@ -112,10 +112,15 @@ def explain_unknown_types(cfg) -> Iterator[None]:
         raise InputError(_message(name, places, registry, scope)) from e
 
 
-def _registry_called(name: str, scope: str) -> Registry:
+def all_registries() -> List[Registry]:
+    """All registries of the OpenMMLab packages that are imported."""
     roots = [r for r in vars(root).values() if isinstance(r, Registry)]
     children = (c for r in roots for c in r.children.values())
-    every = (*children, *roots, KEYPOINT_CODECS, BATCH_AUGMENTS)
+    return [*children, *roots, KEYPOINT_CODECS, BATCH_AUGMENTS]
+
+
+def _registry_called(name: str, scope: str) -> Registry:
+    every = all_registries()
     same_name = [r for r in every if r.name == name] or [root.MODELS]
     return next((r for r in same_name if r.scope == scope), same_name[0])
 
