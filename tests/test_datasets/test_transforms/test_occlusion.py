@@ -120,12 +120,22 @@ def test_an_image_is_changed_below_prob_alone(monkeypatch):
 
 
 def test_what_is_always_changed_draws_nothing_for_it(monkeypatch):
-    monkeypatch.delattr(occlusion._Occlusion, '_is_chosen')
-    for transform in (Cutout(), BodyMasking(1.0), KeypointMasking(1)):
-        img = make_results()['img']
-        assert (transform(make_results())['img'] != img).any()
-    with pytest.raises(AttributeError, match='_is_chosen'):
-        Cutout(prob=0.99)(make_results())
+    drawn = []
+
+    def is_chosen():
+        drawn.append(True)
+        return True
+
+    for transform, number in (
+        (Cutout(), 0),
+        (BodyMasking(prob=1.0), 0),
+        (KeypointMasking(prob=1), 0),
+        (Cutout(prob=0.99), 1),
+    ):
+        monkeypatch.setattr(transform, '_is_chosen', is_chosen)
+        after = transform(make_results())
+        assert (after['img'] != make_results()['img']).any()
+        assert len(drawn) == number
 
 
 @pytest.mark.parametrize('fill', [7, (1, 2, 3), 'mean', 'noise'])
