@@ -19,6 +19,8 @@ from . import (  # noqa: E402
 )
 from .version import __version__  # noqa: E402
 
+compat.check_annotations()
+
 __all__ = [
     '__version__',
     'codecs',

@@ -1,8 +1,8 @@
 """The one place that knows what other packages break, and mends it.
 
 :func:`apply` runs when ``mmpose_ext`` is imported and mends what every user
-meets; :func:`setup_cpu_distributed` is for the tools. Each does nothing
-where nothing is broken.
+meets, :func:`check_annotations` after it; :func:`setup_cpu_distributed` is
+for the tools. Each does nothing where nothing is broken.
 """
 
 import atexit
@@ -194,6 +194,21 @@ def _report(
 def _shorten(keys: List[str]) -> str:
     more = ', ...' if len(keys) > _SHOWN else ''
     return ', '.join(keys[:_SHOWN]) + more
+
+
+# -- Annotation files --------------------------------------------------------
+
+
+def check_annotations() -> None:
+    """Let MMPose's datasets and metrics read annotations by our rules.
+
+    By itself it takes the last of two images of one id, normalised
+    coordinates, corners of boxes and much else for what it looks like, and
+    trains on it or evaluates with it without a word.
+    """
+    from .engine.checks.coco.api import read_strictly_in_mmpose
+
+    read_strictly_in_mmpose()
 
 
 # -- Distributed training without a GPU --------------------------------------

@@ -7,7 +7,7 @@ from typing import Dict, Iterator, List, Optional, Sequence, Tuple
 
 import numpy as np
 
-from ..engine.checks import check_coco, read_json
+from ..engine.checks import read_annotations
 from ..errors import InputError
 from ..inference.files import read_image
 from ..synthetic.scene import compose
@@ -31,8 +31,7 @@ def read_annotated_boxes(ann_file: str) -> Boxes:
     Raises:
         InputError: The file is missing or of another form.
     """
-    content = read_json(ann_file, 'annotation file')
-    check_coco(content, ann_file)
+    content = read_annotations(ann_file)
     names = [Path(image['file_name']).name for image in content['images']]
     if len(set(names)) < len(names):
         raise InputError(
@@ -40,15 +39,9 @@ def read_annotated_boxes(ann_file: str) -> Boxes:
             'different folders, whose persons cannot be told apart'
         )
     rows = defaultdict(list)
-    for entry in content.get('annotations', []):
-        box = entry.get('bbox', ())
-        if len(box) != 4 or 'image_id' not in entry:
-            raise InputError(
-                f"annotation file '{ann_file}': expected an image_id and a "
-                f'bbox of 4 numbers in every annotation, got {entry}'
-            )
-        x, y, w, h = box
-        if not entry.get('iscrowd') and min(w, h) > 0:
+    for entry in content['annotations']:
+        x, y, w, h = entry['bbox']
+        if not entry['iscrowd'] and min(w, h) > 0:
             rows[entry['image_id']].append((x, y, x + w, y + h, 1))
     return {
         Path(image['file_name']).name: np.array(rows[image['id']], np.float32)

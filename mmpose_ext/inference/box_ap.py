@@ -5,17 +5,14 @@ import io
 from pathlib import Path
 from typing import Dict, Optional, Sequence, Union
 
-from ..engine.checks import read_json
+from ..engine.checks import read_annotations
 
 
 def count_persons(ann_file: Union[str, Path]) -> int:
     """Count the person boxes of a COCO annotation file."""
-    data = read_json(ann_file, 'annotation file')
+    data = read_annotations(str(ann_file))
     id_ = _person_category(data)
-    return sum(
-        'bbox' in ann and ann['category_id'] == id_
-        for ann in data.get('annotations', [])
-    )
+    return sum(ann['category_id'] == id_ for ann in data['annotations'])
 
 
 def evaluate_boxes(
@@ -36,9 +33,12 @@ def evaluate_boxes(
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
-    id_ = _person_category(read_json(ann_file, 'annotation file'))
+    data = read_annotations(str(ann_file))
+    id_ = _person_category(data)
     with contextlib.redirect_stdout(io.StringIO()):
-        truth = COCO(str(ann_file))
+        truth = COCO()
+        truth.dataset = data
+        truth.createIndex()
         found = truth.loadRes([{**box, 'category_id': id_} for box in boxes])
         evaluation = COCOeval(truth, found, 'bbox')
         evaluation.params.catIds = [id_]
@@ -49,7 +49,7 @@ def evaluate_boxes(
 
 
 def _person_category(data: dict) -> Optional[int]:
-    for category in data.get('categories', []):
+    for category in data['categories']:
         if category['name'].lower() == 'person':
             return category['id']
     return None

@@ -5,8 +5,7 @@ from typing import Dict, List, Tuple, Union
 
 import numpy as np
 
-from ..engine.checks import check_detections, read_json
-from ..engine.checks.annotations import check_coco
+from ..engine.checks import check_detections, read_annotations, read_json
 from ..errors import InputError
 
 _PERSON = 1  # the only category that MMPose takes from such a file
@@ -26,10 +25,10 @@ def read_images(
         order of the file.
 
     Raises:
-        InputError: If the file is missing, lists no images or one twice, or
+        InputError: If the file is missing or something is wrong with it, or
             an image does not exist.
     """
-    names = _read_names(ann_file)
+    names = _read_names(ann_file, img_dir)
     paths = [(id_, Path(img_dir, name)) for id_, name in names.items()]
     for id_, path in paths:
         if not path.is_file():
@@ -98,16 +97,10 @@ def as_entries(image_id: int, found: np.ndarray) -> List[dict]:
     ]
 
 
-def _read_names(ann_file: Union[str, Path]) -> Dict[int, str]:
+def _read_names(
+    ann_file: Union[str, Path], img_dir: Union[str, Path, None] = None
+) -> Dict[int, str]:
     """The file name of each image id."""
-    data = read_json(ann_file, 'annotation file')
-    check_coco(data, ann_file)
-    names: Dict[int, str] = {}
-    for image in data['images']:
-        if image['id'] in names:
-            raise InputError(
-                f"annotation file '{ann_file}' has the image id "
-                f'{image["id"]} twice'
-            )
-        names[image['id']] = image['file_name']
-    return names
+    folder = None if img_dir is None else str(img_dir)
+    content = read_annotations(str(ann_file), img_dir=folder)
+    return {image['id']: image['file_name'] for image in content['images']}

@@ -12,9 +12,9 @@ from mmdet.registry import METRICS
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 
-from ..engine.checks import check_coco, read_json
 from ..errors import InputError
 from ..files import write_json
+from .coco_api import CheckedTruth
 
 # In the order of pycocotools' stats.
 _NAMES = [
@@ -91,7 +91,7 @@ class CocoKeypointMetric(BaseMetric):
         self.ann_file = ann_file
         self.with_bbox = with_bbox
         self.format_only = format_only
-        self._truth = _read_coco(ann_file)
+        self._truth = _quietly(CheckedTruth, ann_file)
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Keep the keypoints of a batch.
@@ -256,15 +256,6 @@ def _to_numpy(value: Any) -> np.ndarray:
         value = value.detach().cpu().numpy()
     value = np.asarray(value)
     return value.astype(float) if value.dtype.kind == 'f' else value
-
-
-def _read_coco(ann_file: str) -> COCO:
-    content = read_json(ann_file, 'annotation file')
-    check_coco(content, ann_file)
-    coco = COCO()
-    coco.dataset = content
-    _quietly(coco.createIndex)
-    return coco
 
 
 def _quietly(function: Callable, *args: Any) -> Any:

@@ -9,6 +9,7 @@ from mmengine.hub import get_config
 from mmpose.datasets.datasets.utils import parse_pose_metainfo
 
 from ..errors import InputError
+from .coco_api import CheckedCOCO
 
 # What :func:`parse_pose_metainfo` turns into something else.
 _RAW_KEYS = ('from_file', 'keypoint_info', 'skeleton_info', 'joint_weights')
@@ -50,6 +51,7 @@ class CocoPersonDataset(CocoDataset):
             of keypoints than the metainfo, or ``filter_cfg`` keeps no image.
     """
 
+    COCOAPI = CheckedCOCO
     METAINFO: dict = dict(
         classes=('person',),
         palette=[(220, 20, 60)],
@@ -91,9 +93,8 @@ class CocoPersonDataset(CocoDataset):
 
         Returns:
             dict: MMDet's data info with ``flip_indices``, and with
-            ``keypoints`` and a ``mask`` in each of the ``instances``.
+            ``keypoints`` in each of the ``instances``.
         """
-        image = raw_data_info['raw_img_info']
         info = super().parse_data_info({**raw_data_info, 'raw_ann_info': []})
         info['flip_indices'] = self._metainfo['flip_indices']
         # One by one: MMDet leaves out bad annotations, and does not say which.
@@ -103,11 +104,6 @@ class CocoPersonDataset(CocoDataset):
             )
             for instance in parsed['instances']:
                 instance['keypoints'] = self._parse_keypoints(ann)
-                if not _is_mask(ann.get('segmentation')):
-                    size = [image['height'], image['width']]
-                    instance['mask'] = dict(
-                        size=size, counts=[size[0] * size[1]]
-                    )
                 info['instances'].append(instance)
         return info
 
@@ -139,20 +135,6 @@ class CocoPersonDataset(CocoDataset):
                 f"{len(self.data_list)} images of '{self.ann_file}'"
             )
         return kept
-
-
-def _is_mask(segmentation: Any) -> bool:
-    """Whether MMDet can draw it: a run-length code or one good polygon."""
-    if isinstance(segmentation, dict):
-        return 'size' in segmentation and isinstance(
-            segmentation.get('counts'), (list, str)
-        )
-    return any(
-        isinstance(polygon, list)
-        and len(polygon) >= 6
-        and len(polygon) % 2 == 0
-        for polygon in segmentation or ()
-    )
 
 
 def _count_labelled(info: dict) -> int:

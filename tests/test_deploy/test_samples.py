@@ -13,6 +13,8 @@ from mmpose_ext.deploy.samples import (
 )
 from mmpose_ext.errors import InputError
 
+CATEGORIES = [dict(id=1, name='person')]
+
 
 def test_boxes_of_an_annotation_file(tmp_path):
     persons = [
@@ -21,13 +23,15 @@ def test_boxes_of_an_annotation_file(tmp_path):
         dict(image_id=1, bbox=[0, 0, 9, 9], iscrowd=1),
         dict(image_id=1, bbox=[3, 4, 5, 6]),
     ]
+    persons = [dict(p, id=i, category_id=1) for i, p in enumerate(persons)]
     size = dict(width=40, height=40)
     images = [
         dict(id=1, file_name='x/a.jpg', **size),
         dict(id=2, file_name='b.jpg', **size),
     ]
     path = tmp_path / 'ann.json'
-    path.write_text(json.dumps(dict(images=images, annotations=persons)))
+    content = dict(images=images, annotations=persons, categories=CATEGORIES)
+    path.write_text(json.dumps(content))
     boxes = read_annotated_boxes(str(path))
     assert list(boxes) == ['a.jpg']
     np.testing.assert_array_equal(
@@ -38,7 +42,7 @@ def test_boxes_of_an_annotation_file(tmp_path):
 @pytest.mark.parametrize(
     'change, message',
     [
-        (dict(bbox=[1, 2, 3]), 'expected an image_id and a bbox of 4'),
+        (dict(bbox=[1, 2, 3]), r'annotation 1: bbox \[1, 2, 3\], expected'),
         (dict(file_name='y/a.jpg'), 'images of the same name'),
     ],
 )
@@ -48,9 +52,11 @@ def test_annotations_that_are_wrong(change, message, tmp_path):
         dict(id=1, file_name='x/a.jpg', **size),
         dict(id=2, file_name=change.get('file_name', 'b.jpg'), **size),
     ]
-    person = dict(image_id=1, bbox=change.get('bbox', [1, 2, 3, 4]))
+    person = dict(id=1, image_id=1, category_id=1)
+    person['bbox'] = change.get('bbox', [1, 2, 3, 4])
     path = tmp_path / 'ann.json'
-    path.write_text(json.dumps(dict(images=images, annotations=[person])))
+    content = dict(images=images, annotations=[person], categories=CATEGORIES)
+    path.write_text(json.dumps(content))
     with pytest.raises(InputError, match=message):
         read_annotated_boxes(str(path))
 

@@ -387,5 +387,7 @@ def test_mistakes(write, tmp_path):
     bare = {k: v for k, v in person.items() if 'keypoints' not in k}
     with pytest.raises(InputError, match='none of its 1 persons'):
         fails(bare)
-    with pytest.raises(InputError, match=r'annotation 7 has 15.*expected 51'):
+    with pytest.raises(
+        InputError, match=r'annotation 7: .*of 15.*expected 51'
+    ):
         fails(person, annotation(7, 1, np.zeros((5, 3))))

@@ -2,10 +2,9 @@
 
 import os.path as osp
 from contextlib import contextmanager
-from typing import Iterator, List
+from typing import Iterator, List, Set
 
 from ...errors import InputError
-from .annotations import check_coco, check_file, read_json
 from .checkpoint import (
     StrictCheckpointHook,
     check_checkpoint_file,
@@ -13,16 +12,17 @@ from .checkpoint import (
     find_whole_checkpoint,
     load_checkpoint_strictly,
 )
+from .coco import read_annotations
 from .datasets import check_datasets, check_evaluators
 from .detections import check_detections
 from .images import explain_unreadable_images
+from .json_files import check_file, read_json
 from .keypoint_numbers import check_keypoint_numbers
 from .type_names import check_type_names, explain_unknown_types
 
 __all__ = [
     'StrictCheckpointHook',
     'check_checkpoint_file',
-    'check_coco',
     'check_config',
     'check_detections',
     'check_file',
@@ -35,6 +35,7 @@ __all__ = [
     'explain_unreadable_images',
     'find_whole_checkpoint',
     'load_checkpoint_strictly',
+    'read_annotations',
     'read_json',
 ]
 
@@ -73,9 +74,11 @@ def check_config(cfg, mode: str) -> List[dict]:
     for split in splits:
         keys += [f'{split}_{k}' for k in ('dataloader', 'evaluator', 'cfg')]
     check_type_names(cfg, keys)
-    check_evaluators(cfg, [s for s in splits if s != 'train'])
     check_keypoint_numbers(cfg, splits)
-    return check_datasets(cfg, splits)
+    read: Set[str] = set()
+    empty = check_datasets(cfg, splits, read)
+    check_evaluators(cfg, [s for s in splits if s != 'train'], read)
+    return empty
 
 
 def check_output_file(path: str, overwrite: bool = False) -> None:

@@ -1,81 +1,16 @@
 """Check a COCO-style annotation file, and the images that it speaks of."""
 
-import json
 import logging
-import math
 import os.path as osp
-from typing import Iterable, Mapping, Optional, Sequence
+from typing import Mapping, Optional, Sequence
 
 import numpy as np
 from mmengine.logging import print_log
 
 from ...errors import InputError
+from .coco import is_empty, some
 
-_IMAGE_KEYS = {'id', 'file_name', 'width', 'height'}
-_OBJECT_KEYS = {'id', 'image_id', 'category_id', 'bbox', 'area'}
 _IMAGES_TRIED = 10
-_NAMES_SHOWN = 10
-
-
-def check_file(path: str, what: str) -> None:
-    """Check that a file that the user has named is there.
-
-    Args:
-        path (str): The file.
-        what (str): What the file is and where it was named; begins the
-            message.
-
-    Raises:
-        InputError: The file is missing or empty.
-    """
-    if not osp.isfile(path):
-        raise InputError(f"{what} '{path}' does not exist")
-    if osp.getsize(path) == 0:
-        raise InputError(f"{what} '{path}' is empty")
-
-
-def read_json(path: str, what: str):
-    """Read a JSON file that the user has named.
-
-    Args:
-        path (str): The file.
-        what (str): As in :func:`check_file`.
-
-    Returns:
-        Any: The content.
-
-    Raises:
-        InputError: The file is missing, empty or not JSON.
-    """
-    check_file(path, what)
-    with open(path, encoding='utf-8') as f:
-        try:
-            return json.load(f)
-        except ValueError as e:
-            raise InputError(f"{what} '{path}' is not JSON: {e}") from e
-
-
-def check_coco(content, path: str) -> None:
-    """Check that a file is in COCO format and has images.
-
-    Raises:
-        InputError: It is not, or it has none.
-    """
-    if not isinstance(content, dict) or 'images' not in content:
-        raise InputError(
-            f"annotation file '{path}' is not in COCO format: expected an "
-            "object with 'images', 'annotations' and 'categories', got "
-            f'{_kind(content)}'
-        )
-    if not content['images']:
-        raise InputError(f"annotation file '{path}' has no images")
-    for image in content['images']:
-        missing = _IMAGE_KEYS.difference(image)
-        if missing:
-            raise InputError(
-                f"annotation file '{path}': image {image.get('id', image)} "
-                f'lacks {", ".join(sorted(missing))}'
-            )
 
 
 def check_keypoints(
@@ -87,7 +22,7 @@ def check_keypoints(
     are counted in a warning.
 
     Args:
-        content (dict): The parsed file.
+        content (dict): The file, as :func:`read_annotations` returns it.
         path (str): Its name, for messages.
         num_keypoints (int, optional): How many keypoints each person has
             according to the dataset, or None if that is not known.
@@ -95,22 +30,22 @@ def check_keypoints(
 
     Raises:
         InputError: There are no annotations, none has keypoints, their
-            number differs from the dataset's, a box is not finite, or no
-            person at all can be used.
+            number differs from the dataset's, or no person at all can be
+            used.
     """
-    annotations = content.get('annotations')
+    annotations = content['annotations']
     if not annotations:
         raise InputError(f"annotation file '{path}' has no annotations")
-    persons = [a for a in annotations if 'keypoints' in a and 'bbox' in a]
+    persons = [a for a in annotations if a.get('keypoints')]
     if not persons:
         raise InputError(
             f"annotation file '{path}': none of its {len(annotations)} "
-            'annotations has keypoints and a bbox; is it one of another task?'
+            'annotations has keypoints; is it one of another task?'
         )
     if num_keypoints is not None:
         _check_number(persons, path, num_keypoints, name)
 
-    flat = _is_flat(_boxes(persons, path), persons, content['images'])
+    flat = _is_flat(_boxes(persons), persons, content['images'])
     labelled = np.array([_is_labelled(a) for a in persons])
     if not (labelled & ~flat).any():
         raise InputError(
@@ -141,7 +76,7 @@ def check_objects(
     Images without an object, and objects without an area, are no error.
 
     Args:
-        content (dict): The parsed file.
+        content (dict): The file, as :func:`read_annotations` returns it.
         path (str): Its name, for messages.
         metainfo (Mapping): The dataset's, of which ``classes`` and, for
             persons, ``num_keypoints`` are read.
@@ -152,25 +87,20 @@ def check_objects(
             Defaults to ``False``.
 
     Raises:
-        InputError: No category is one of the classes, an annotation lacks
-            something, a box is not finite, the number of keypoints differs
-            from the dataset's, or no object at all can be trained on.
+        InputError: No category is one of the classes, an object lacks a
+            segmentation, the number of keypoints differs from the dataset's,
+            or no object at all can be trained on.
     """
     classes = metainfo.get('classes') or ()
-    categories = {
-        c.get('name'): c.get('id') for c in content.get('categories', ())
-    }
+    categories = {c['name']: c['id'] for c in content['categories']}
     wanted = [id_ for c, id_ in categories.items() if c in classes]
     if not wanted:
         raise InputError(
             f"annotation file '{path}' has the categories "
-            f'{_some(categories)}, but {name} has the classes {_some(classes)}'
+            f'{some(categories)}, but {name} has the classes {some(classes)}'
         )
-    objects = [
-        a for a in content.get('annotations', ()) if not a.get('ignore')
-    ]
-    _check_keys(objects, path)
-    boxes = _boxes(objects, path)
+    objects = [a for a in content['annotations'] if not a.get('ignore')]
+    boxes = _boxes(objects)
     used = [
         a
         for a, good in zip(objects, _has_area(boxes, objects, content))
@@ -179,11 +109,11 @@ def check_objects(
     if training and all(a.get('iscrowd') for a in used):
         raise InputError(
             f"annotation file '{path}': none of its {len(objects)} "
-            f'annotations is an object of the classes {_some(classes)} with '
+            f'annotations is an object of the classes {some(classes)} with '
             'an area inside its image'
         )
     for a in used:
-        if with_masks and not a.get('segmentation'):
+        if with_masks and is_empty(a['segmentation']):
             raise InputError(
                 f"annotation file '{path}': annotation {a['id']} has no "
                 'segmentation, but the pipeline loads masks'
@@ -200,7 +130,7 @@ def check_images(content: dict, folder: str, where: str) -> None:
     without a visit to every file of a large dataset.
 
     Args:
-        content (dict): The parsed COCO file.
+        content (dict): The file, as :func:`read_annotations` returns it.
         folder (str): Where its file names start, '' for the current folder.
         where (str): The config's key of the folder, for the message.
 
@@ -217,23 +147,6 @@ def check_images(content: dict, folder: str, where: str) -> None:
         )
 
 
-def _check_keys(objects: Sequence[dict], path: str) -> None:
-    ids = set()
-    for a in objects:
-        missing = _OBJECT_KEYS.difference(a)
-        if missing:
-            raise InputError(
-                f"annotation file '{path}': annotation {a.get('id')} lacks "
-                f'{", ".join(sorted(missing))}'
-            )
-        if a['id'] in ids:
-            raise InputError(
-                f"annotation file '{path}' has the annotation id {a['id']} "
-                'more than once'
-            )
-        ids.add(a['id'])
-
-
 def _check_number(
     persons: Sequence[dict], path: str, num_keypoints: int, name: str
 ) -> None:
@@ -248,15 +161,9 @@ def _check_number(
         )
 
 
-def _boxes(persons: Sequence[dict], path: str) -> np.ndarray:
-    """The boxes of all persons, shape (N, 4)."""
-    for a in persons:
-        if len(a['bbox']) != 4 or not all(map(math.isfinite, a['bbox'])):
-            raise InputError(
-                f"annotation file '{path}': annotation {a.get('id')} has the "
-                f'bbox {a["bbox"]}, expected finite x, y, width, height'
-            )
-    return np.array([a['bbox'] for a in persons], dtype=float).reshape(-1, 4)
+def _boxes(objects: Sequence[dict]) -> np.ndarray:
+    """The boxes of all objects, shape (N, 4)."""
+    return np.array([a['bbox'] for a in objects], dtype=float).reshape(-1, 4)
 
 
 def _is_labelled(annotation: dict) -> bool:
@@ -292,15 +199,3 @@ def _has_area(
     areas = np.array([a['area'] for a in objects], dtype=float)
     large = (boxes[:, 2:] >= 1).all(axis=1)
     return (end > start).all(axis=1) & large & (areas > 0)
-
-
-def _some(names: Iterable[str]) -> str:
-    names = list(names)
-    more = ', ...' if len(names) > _NAMES_SHOWN else ''
-    return (', '.join(names[:_NAMES_SHOWN]) or 'none') + more
-
-
-def _kind(content) -> str:
-    if isinstance(content, dict):
-        return f'an object with {sorted(content)[:5]}'
-    return f'a {type(content).__name__}'

@@ -14,7 +14,7 @@ from torch import nn
 
 from ...checkpoint_file import find_weights
 from ...errors import InputError
-from .annotations import check_file
+from .json_files import check_file
 
 _SHOWN = 5
 _NEEDED_TO_RESUME = ('meta', 'message_hub', 'optimizer')

@@ -1,22 +1,17 @@
 """Check the files that the datasets of a config name."""
 
 import os.path as osp
-from typing import Iterator, List, Tuple
+from typing import Iterator, List, Optional, Set, Tuple
 
 import mmengine.registry as root
 from mmpose.datasets.datasets.base import BaseCocoStyleDataset
 from mmpose.datasets.datasets.utils import parse_pose_metainfo
 
 from ...errors import InputError
-from .annotations import (
-    check_coco,
-    check_file,
-    check_images,
-    check_keypoints,
-    check_objects,
-    read_json,
-)
+from .annotations import check_images, check_keypoints, check_objects
+from .coco import read_annotations
 from .detections import check_detections
+from .json_files import check_file, read_json
 
 # Where methods of MMDet's COCO dataset, and of ours upon it, are written. By
 # name, because MMDet may be missing.
@@ -26,16 +21,28 @@ _MMDET_COCO = (
 )
 
 
-def check_datasets(cfg, splits) -> List[dict]:
+# Where metrics read their annotation file as COCO's, as their base class.
+_COCO_METRICS = (
+    'mmpose.evaluation.metrics.coco_metric',
+    'mmdet.evaluation.metrics.coco_metric',
+    'mmpose_ext.multitask.coco_keypoint_metric',
+)
+# In which images are not turned as their EXIF orientation says.
+_UNTURNED = ('unchanged', 'color_ignore_orientation')
+_UNTURNED += ('grayscale_ignore_orientation',)
+
+
+def check_datasets(cfg, splits, read: Set[str]) -> List[dict]:
     """Check the annotations, images and detections that a config names.
 
-    Each JSON file is read at most once. Files that are not on a local disk,
-    and the content of annotation files that are not in COCO format or are
-    read by a dataset in its own way, are not looked at.
+    Each JSON file is read once for each folder of images. Files that are
+    not on a local disk, and the content of annotation files that are not in
+    COCO format or are read by a dataset in its own way, are not looked at.
 
     Args:
         cfg (Config): The whole config.
         splits (Sequence[str]): Which of 'train', 'val' and 'test' are used.
+        read (set[str]): The annotation files that were read are added to it.
 
     Returns:
         list[dict]: The configs of those datasets whose detection file leaves
@@ -51,6 +58,7 @@ def check_datasets(cfg, splits) -> List[dict]:
         for dataset, where in _leaves(cfg[key]['dataset'], f'{key}.dataset'):
             if not _check_dataset(dataset, where, scope, files):
                 empty.append(dataset)
+    read.update(key[0] for key in files if isinstance(key, tuple))
     return empty
 
 
@@ -65,12 +73,22 @@ def _leaves(dataset, where: str) -> Iterator[Tuple[dict, str]]:
         yield dataset, where
 
 
-def check_evaluators(cfg, splits) -> None:
-    """Check that the annotation files exist which the metrics name.
+def check_evaluators(cfg, splits, read: Set[str]) -> None:
+    """Check the annotation files that the metrics name.
+
+    They are read by the same rules as those of the datasets, if it is
+    COCO's metrics that read them.
+
+    Args:
+        cfg (Config): The whole config.
+        splits (Sequence[str]): Which of 'val' and 'test' are used.
+        read (set[str]): The files that need not be read again; those that
+            are read are added.
 
     Raises:
-        InputError: One is missing.
+        InputError: One is missing, or something is wrong with it.
     """
+    scope = cfg.get('default_scope', 'mmengine')
     for split in splits:
         key = f'{split}_evaluator'
         metrics = cfg.get(key) or []
@@ -78,8 +96,23 @@ def check_evaluators(cfg, splits) -> None:
             metrics = metrics.get('metrics', [metrics])
         for metric in metrics:
             ann_file = metric.get('ann_file')
-            if ann_file and not _is_remote(ann_file):
-                check_file(ann_file, f'annotation file ({key}.ann_file)')
+            if not ann_file or _is_remote(ann_file) or ann_file in read:
+                continue
+            what = f'annotation file ({key}.ann_file)'
+            check_file(ann_file, what)
+            cls = class_of(metric, scope, root.METRICS)
+            if _reads_coco(cls):
+                read.add(ann_file)
+                read_annotations(ann_file, what, with_names=False)
+
+
+def _reads_coco(metric) -> bool:
+    """Whether a class of metrics reads its file as COCO's base classes do."""
+    function = getattr(metric, '__init__', None)
+    bases = getattr(metric, '__mro__', ())
+    return getattr(function, '__module__', None) in _COCO_METRICS or any(
+        base.__module__ == _COCO_METRICS[0] for base in bases
+    )
 
 
 def _check_dataset(dataset, where: str, scope: str, files: dict) -> bool:
@@ -98,11 +131,22 @@ def _check_dataset(dataset, where: str, scope: str, files: dict) -> bool:
     ):
         return True
 
-    if ann_file not in files:
-        files[ann_file] = read_json(ann_file, what)
-        check_coco(files[ann_file], ann_file)
-    coco = files[ann_file]
-    _check_image_folder(dataset, where, coco)
+    # Only what is ours reads files with our repairs.
+    plain = detection and cls.__module__ != _MMDET_COCO[1]
+    folder = _local_folder(dataset)
+    turns = _turns(dataset)
+    key = (ann_file, folder, turns, plain)
+    if key not in files:
+        files[key] = read_annotations(
+            ann_file,
+            what,
+            img_dir=folder,
+            turns=turns,
+            estimate_areas=not plain,
+        )
+    coco = files[key]
+    if folder is not None:
+        check_images(coco, folder, f'{where}.data_prefix.img')
     if dataset.get('bbox_file'):
         return _check_bbox_file(dataset, where, coco, files)
     # As the error about numbers of keypoints names it.
@@ -116,8 +160,7 @@ def _check_dataset(dataset, where: str, scope: str, files: dict) -> bool:
             name,
             training=not dataset.get('test_mode'),
             # Ours makes a mask where there is none.
-            with_masks=cls.__module__ == _MMDET_COCO[0]
-            and _loads_masks(dataset),
+            with_masks=plain and _loads_masks(dataset),
         )
     elif _inherits(cls, 'parse_data_info'):
         metainfo = load_metainfo(cls, dataset.get('metainfo'), key)
@@ -148,14 +191,21 @@ def _is_remote(path: str) -> bool:
     return '://' in path
 
 
-def class_of(dataset, scope: str):
-    """The class of a dataset, whose name has been checked before."""
-    cls = dataset['type']
+def class_of(part, scope: str, registry=root.DATASETS):
+    """The class of a part of a config, whose name has been checked before.
+
+    Args:
+        part (dict): Its config.
+        scope (str): The default scope.
+        registry (Registry): The root registry of its kind. Defaults to that
+            of datasets.
+    """
+    cls = part['type']
     if not isinstance(cls, str):
         return cls
-    scope = dataset.get('_scope_', scope)
-    with root.DATASETS.switch_scope_and_registry(scope) as registry:
-        return registry.get(cls)
+    scope = part.get('_scope_', scope)
+    with registry.switch_scope_and_registry(scope) as child:
+        return child.get(cls)
 
 
 def _inherits(cls, *methods: str) -> bool:
@@ -173,10 +223,7 @@ def _is_from_mmdet(cls, method: str) -> bool:
 
 
 def _loads_masks(dataset) -> bool:
-    return any(
-        isinstance(step, dict) and step.get('with_mask')
-        for step in dataset.get('pipeline', [])
-    )
+    return any(step.get('with_mask') for step in _steps(dataset))
 
 
 def load_metainfo(class_, metainfo, where: str) -> dict:
@@ -209,15 +256,25 @@ def load_metainfo(class_, metainfo, where: str) -> dict:
         ) from e
 
 
-def _check_image_folder(dataset, where: str, coco: dict) -> None:
-    loaders = [
-        step.get('backend_args') or {}
-        for step in dataset.get('pipeline', [])
-        if isinstance(step, dict)
-    ]
+def _local_folder(dataset) -> Optional[str]:
+    """The folder of a dataset's images, if they are on a local disk."""
+    loaders = [step.get('backend_args') or {} for step in _steps(dataset)]
     if any(args.get('backend', 'local') != 'local' for args in loaders):
-        return
+        return None
     prefix = (dataset.get('data_prefix') or {}).get('img', '')
     folder = osp.join(dataset.get('data_root') or '', prefix)
-    if not _is_remote(folder):
-        check_images(coco, folder, f'{where}.data_prefix.img')
+    return None if _is_remote(folder) else folder
+
+
+def _turns(dataset) -> bool:
+    """Whether images are loaded as their EXIF orientation says."""
+    return not any(
+        step.get('color_type') in _UNTURNED
+        or step.get('imdecode_backend') == 'turbojpeg'
+        for step in _steps(dataset)
+    )
+
+
+def _steps(dataset) -> List[dict]:
+    """The steps of a dataset's pipeline that are configs."""
+    return [s for s in dataset.get('pipeline') or [] if isinstance(s, dict)]

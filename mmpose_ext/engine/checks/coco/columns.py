@@ -1,0 +1,89 @@
+"""Turn the values of many JSON objects into arrays, whatever they are."""
+
+from itertools import chain
+from operator import itemgetter
+from typing import Any, List, Sequence, Tuple
+
+import numpy as np
+
+from .problems import MISSING
+
+# What no image reaches: a coordinate or a size beyond it is a mistake, and
+# would overflow where widths and heights are multiplied.
+LIMIT = 1e6
+
+
+def column(objects: Sequence[dict], key: str) -> List[Any]:
+    """The value that each object has under a key, or ``MISSING``."""
+    try:
+        return list(map(itemgetter(key), objects))
+    except KeyError:
+        return [o.get(key, MISSING) for o in objects]
+
+
+def numbers(values: Sequence[Any]) -> np.ndarray:
+    """Values as float64 (N,), NaN where one is no number.
+
+    True and False are none, nor are whole numbers that float64 cannot hold.
+    """
+    if set(map(type, values)) <= {int, float}:
+        try:
+            return np.array(values, dtype=float)
+        except OverflowError:
+            pass
+    return np.array([_number(v) for v in values], dtype=float)
+
+
+def joined_numbers(lists: Sequence[list]) -> np.ndarray:
+    """The values of all lists, one after the other, as :func:`numbers`."""
+    if set(map(type, chain.from_iterable(lists))) <= {int, float}:
+        try:
+            return np.fromiter(chain.from_iterable(lists), dtype=float)
+        except OverflowError:
+            pass
+    return numbers(list(chain.from_iterable(lists)))
+
+
+def rows(values: Sequence[Any], length: int) -> np.ndarray:
+    """Lists of numbers as float64 (N, length), NaN where one is no number.
+
+    All of a row is NaN where it is no list of this length.
+    """
+    good = np.array(
+        [type(v) is list and len(v) == length for v in values], dtype=bool
+    )
+    chosen = values if good.all() else [v for v, g in zip(values, good) if g]
+    found = np.full((len(values), length), np.nan)
+    found[good] = joined_numbers(chosen).reshape(-1, length)
+    return found
+
+
+def whole(values: Sequence[Any]) -> Tuple[np.ndarray, np.ndarray]:
+    """Whole numbers as int64 (N,), and which of the values are some (N,).
+
+    Those that are no whole number of 64 bits become 0. 3.0 is one.
+    """
+    if set(map(type, values)) <= {int}:
+        try:
+            found = np.array(values, dtype=np.int64)
+            return found, np.ones(len(found), dtype=bool)
+        except OverflowError:
+            pass
+    good = np.array([_is_whole(v) for v in values], dtype=bool)
+    found = [int(v) if g else 0 for v, g in zip(values, good)]
+    return np.array(found, dtype=np.int64), good
+
+
+def _number(value: Any) -> float:
+    if type(value) not in (int, float):
+        return np.nan
+    try:
+        return float(value)
+    except OverflowError:
+        return np.nan
+
+
+def _is_whole(value: Any) -> bool:
+    if type(value) is float:
+        return value.is_integer() and abs(value) < 2**63
+    return type(value) is int and -(2**63) <= value < 2**63

@@ -1,0 +1,113 @@
+"""Rules about the entries of images, and about the images themselves."""
+
+import os.path as osp
+import warnings
+from typing import List, Optional, Tuple
+
+import numpy as np
+from PIL import Image
+
+from .columns import LIMIT, column, whole
+from .problems import MISSING, Problems, show
+from .table import CocoTable, as_numbers, has_floats
+
+_HEADERS_READ = 1000
+_ORIENTATION = 0x0112  # the EXIF tag
+_TURNED = (5, 6, 7, 8)  # by a quarter, with or without a mirror
+
+
+def check_images(table: CocoTable, with_names: bool) -> None:
+    """Check the names and sizes that a file has of its images.
+
+    Args:
+        table (CocoTable): The file.
+        with_names (bool): Whether each image must have a file name.
+    """
+    sizes = []
+    for key in ('width', 'height'):
+        values = column(table.images, key)
+        found, good = whole(values)
+        good &= (found > 0) & (found <= LIMIT)
+        table.problems.add_where(
+            ~good,
+            table.image,
+            lambda i, key=key, values=values: f'{key} {show(values[i])}',
+            'a whole number of px above 0',
+        )
+        if has_floats(values) and good.all():
+            as_numbers(table.images, key, found)
+        sizes.append(np.where(good, found, np.nan))
+    table.sizes = np.stack(sizes, axis=-1)
+
+    names = column(table.images, 'file_name')
+    table.problems.add_where(
+        np.array([not _is_name(n, with_names) for n in names], bool),
+        table.image,
+        lambda i: f'file_name {show(names[i])}',
+        'the name of a file',
+    )
+
+
+def _is_name(name, needed: bool) -> bool:
+    if type(name) is not str:
+        return name is MISSING and not needed
+    if name.isascii():
+        return bool(name) and '\0' not in name
+    try:
+        name.encode()
+    except UnicodeEncodeError:  # half of a pair of surrogates
+        return False
+    return '\0' not in name
+
+
+def check_image_sizes(
+    images: List[dict], problems: Problems, folder: str, turns: bool = True
+) -> None:
+    """Compare the sizes that a file has of its images with the images.
+
+    Of up to 1,000 images, spread over the file, the headers are read. Those
+    that are missing or unreadable are left to what reads the images.
+
+    Args:
+        images (list[dict]): The images of the annotation file.
+        problems (Problems): Where to say what is wrong.
+        folder (str): Where the file names of the images start.
+        turns (bool): Whether images are turned as their EXIF orientation
+            says when they are loaded, as OpenCV and so MMPose and MMDet do.
+            Defaults to ``True``.
+    """
+    number = min(len(images), _HEADERS_READ)
+    for i in np.linspace(0, len(images) - 1, number).astype(int).tolist():
+        name = images[i].get('file_name')
+        stated = images[i].get('width'), images[i].get('height')
+        if not _is_name(name, needed=True):
+            continue
+        size = _read_size(osp.join(folder, name), turns)
+        if size is None or size == stated:
+            continue
+        expected = f"{size[0]} x {size[1]} px as '{name}' has"
+        if size == stated[::-1]:
+            expected += (
+                ': width and height are swapped (photographs with an EXIF '
+                'orientation have it)'
+                if turns
+                else ': width and height are swapped'
+            )
+        problems.add(
+            f'image {show(images[i].get("id"))}',
+            f'{show(stated[0])} x {show(stated[1])} px',
+            expected,
+        )
+
+
+def _read_size(path: str, turns: bool) -> Optional[Tuple[int, int]]:
+    """Width and height of an image as it is loaded, if it can be."""
+    try:
+        with warnings.catch_warnings(), Image.open(path) as image:
+            warnings.simplefilter('ignore')
+            width, height = image.size
+            if turns and image.getexif().get(_ORIENTATION) in _TURNED:
+                return height, width
+            return width, height
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return None
