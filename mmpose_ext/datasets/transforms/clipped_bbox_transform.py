@@ -80,11 +80,9 @@ class ClippedBBoxTransform(RandomBBoxTransform):
         )
 
     @staticmethod
-    def _truncnorm(
-        low: float = -1.0, high: float = 1.0, size: Tuple[int, int] = (1, 4)
-    ) -> np.ndarray:
+    def _truncnorm(*, size: Tuple[int, int]) -> np.ndarray:
         """Draw x, y, scale and angle (N, 4) in standard deviations."""
-        # The base class truncates all four at low and high.
+        # The base class truncates all four at one.
         limits = np.array([1, 1, 1, 2])
         drawn = np.random.randn(*size)
         return np.clip(drawn, -limits, limits).astype(np.float32)

@@ -195,9 +195,11 @@ def test_any_number_of_channels(cls, fill, channels):
 @pytest.mark.parametrize('size', [0, 1, 8, 200_003])
 def test_noise_is_uniform(size):
     np.random.seed(0)
-    noise = Cutout(fill='noise')._make_noise(size)
+    cutout = Cutout(fill='noise')
+    noise = cutout._make_noise(size)
     assert noise.shape == (size,) and noise.dtype == np.uint8
     if size > 8:
+        assert (cutout._make_noise(size) != noise).mean() > 0.99
         counts = np.bincount(noise, minlength=256)
         assert np.abs(counts - size / 256).max() < 5 * np.sqrt(size / 256)
         assert abs(np.corrcoef(noise[1:], noise[:-1])[0, 1]) < 0.01
