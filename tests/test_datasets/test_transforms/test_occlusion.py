@@ -77,21 +77,21 @@ def test_a_pixel_size_is_exact_inside_the_image():
 
 
 @pytest.mark.parametrize(
-    ('centre', 'hole'),
+    ('size', 'centre', 'hole'),
     [
-        ((0.5, 0.25), (35, 5, 45, 15)),
-        ((0, 0), (0, 0, 5, 5)),
-        ((0.975, 0.875), (73, 30, 80, 40)),
-        ((0.055, 0.054), (0, 0, 9, 7)),  # from -0.6 and -2.84, rounded
+        (10, (40, 10), (35, 5, 45, 15)),
+        (10, (0, 0), (0, 0, 5, 5)),
+        (10, (78, 35), (73, 30, 80, 40)),
+        (10, (4.4, 2.16), (0, 0, 9, 7)),  # from -0.6 and -2.84, rounded
+        (5, (40.7, 20.3), (38, 18, 43, 23)),  # from 38.2 and 17.8
+        (0.25, (40, 10), (35, 5, 45, 15)),  # of the shorter side, 40
     ],
 )
-def test_holes_are_around_their_centres(centre, hole, monkeypatch):
-    """Squares of 10 px in 80 x 40, clipped at the border."""
-    drawn = np.array([[0.5, *centre]])
+def test_holes_are_around_their_centres(size, centre, hole, monkeypatch):
+    """In an image of 80 x 40 px, clipped at its border."""
+    drawn = np.array([[0.5, centre[0] / 80, centre[1] / 40]])
     monkeypatch.setattr(np.random, 'rand', lambda *_: drawn)
-    assert Cutout(size=10)._sample_holes(40, 80).tolist() == [[*hole]]
-    # The fraction is one of the shorter side: 0.25 of 40 px.
-    assert Cutout(size=0.25)._sample_holes(40, 80).tolist() == [[*hole]]
+    assert Cutout(size=size)._sample_holes(40, 80).tolist() == [[*hole]]
 
 
 @pytest.mark.parametrize(
