@@ -2,6 +2,7 @@
 
 import random
 import uuid
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from mmengine.runner import Runner
 from torch.utils.data import Dataset
 
 from mmpose_ext.engine.hooks import RandomStateHook
+from mmpose_ext.errors import InputError
 
 
 class Stopped(Exception):
@@ -68,7 +70,14 @@ class Error(BaseMetric):
         return dict(error=float(np.mean(results)))
 
 
-def make_runner(folder, *hooks, num_workers=0, max_epochs=4, **kwargs):
+def make_runner(
+    folder,
+    *hooks,
+    num_workers=0,
+    max_epochs=4,
+    accumulative_counts=1,
+    **kwargs,
+):
     def loader(shuffle):
         return dict(
             dataset=NoisySamples(),
@@ -89,7 +98,10 @@ def make_runner(folder, *hooks, num_workers=0, max_epochs=4, **kwargs):
         val_dataloader=loader(False),
         val_cfg=dict(),
         val_evaluator=Evaluator(Error()),
-        optim_wrapper=dict(optimizer=dict(type='Adam', lr=0.1)),
+        optim_wrapper=dict(
+            optimizer=dict(type='Adam', lr=0.1),
+            accumulative_counts=accumulative_counts,
+        ),
         param_scheduler=[
             dict(type='LinearLR', start_factor=0.1, end=6, by_epoch=False),
             dict(type='MultiStepLR', milestones=[2, 3], by_epoch=True),
@@ -151,6 +163,21 @@ def test_a_resumed_run_ends_as_an_uninterrupted_one(tmp_path, epoch):
         ]
         np.testing.assert_array_equal(*losses)
     assert len(losses[0]) == 16
+
+
+@pytest.mark.parametrize('counts', [2, 3, 16])
+def test_accumulated_gradients_survive(counts, tmp_path):
+    """Of 4 batches per epoch, 3 at a time: 1 or 2 wait at its end."""
+    kwargs = dict(accumulative_counts=counts)
+    whole = make_runner(tmp_path / 'whole', *hook(), **kwargs)
+    whole.train()
+    for epoch in (2, 3):
+        folder = tmp_path / f'resumed_{epoch}'
+        resumed = stopped_and_resumed(folder, hook, epoch, **kwargs)
+        assert torch.equal(final_state(resumed)[0], final_state(whole)[0])
+        path = folder / f'epoch_{epoch - 1}.pth'
+        (state,) = torch.load(path, weights_only=False)['random_states']
+        assert len(state['gradients']) == (0 if counts == 2 else 4)
 
 
 def test_without_the_hook_it_does_not(tmp_path):
@@ -252,13 +279,35 @@ def test_the_states_of_another_number_of_processes_are_not_used():
     assert random.getstate() == before
 
 
+@pytest.mark.parametrize(
+    'change',
+    [
+        dict(python=None),
+        dict(numpy=5),
+        dict(torch=torch.zeros(3)),
+        dict(gradients=dict(weight=torch.zeros(3))),
+        dict(gradients=5),
+    ],
+)
+def test_states_of_another_shape_are_refused(change):
+    runner = SimpleNamespace(model=torch.nn.Linear(1, 1), iter=8)
+    states, checkpoint = RandomStateHook(), {}
+    states.after_train_epoch(runner)
+    states.before_save_checkpoint(None, checkpoint)
+    state = dict(checkpoint['random_states'][0], **change)
+    states.after_load_checkpoint(None, dict(random_states=[state]))
+    with pytest.raises(InputError, match='the random_states of the checkp'):
+        states.before_train(runner)
+
+
 def test_the_state_of_the_gpu_goes_with_it(monkeypatch):
     gpu = [torch.arange(16, dtype=torch.uint8)]
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
     monkeypatch.setattr(torch.cuda, 'get_rng_state', lambda: gpu[-1])
     monkeypatch.setattr(torch.cuda, 'set_rng_state', gpu.append)
     states, checkpoint = RandomStateHook(), {}
-    states.after_train_epoch(None)
+    runner = SimpleNamespace(model=torch.nn.Linear(1, 1))
+    states.after_train_epoch(runner)
     states.before_save_checkpoint(None, checkpoint)
     drawn = random.random(), np.random.rand(), torch.rand(1)
     states.before_train_epoch(None)

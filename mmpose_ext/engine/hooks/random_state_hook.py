@@ -6,11 +6,14 @@ import torch
 from mmengine.dist import all_gather_object, get_rank, get_world_size
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
+from torch import nn
+
+from ...errors import InputError
 
 
 @HOOKS.register_module()
 class RandomStateHook(Hook):
-    """Let a resumed run draw the random numbers it would have drawn.
+    """Let a resumed run end with the weights it would have had anyway.
 
     The states of Python's, NumPy's and torch's generators at the end of a
     training epoch go into the checkpoint, one set for each process, and the
@@ -21,6 +24,12 @@ class RandomStateHook(Hook):
     draw nothing in processes that live longer than an epoch:
     ``num_workers=0``, or ``persistent_workers=False``, and the seed must be
     set in the config.
+
+    Gradients that are accumulated over several batches
+    (``accumulative_counts`` of the ``optim_wrapper``) and wait at the end of
+    an epoch for the next one, which MMEngine leaves out of a checkpoint, are
+    kept as well, for each process. They take as much space as the weights.
+    MMEngine warns all the same that they are lost.
 
     It works for training by epoch. Training by iteration draws the next
     batch before any hook can run, so there nothing is kept.
@@ -44,24 +53,49 @@ class RandomStateHook(Hook):
     def before_train(self, runner) -> None:
         if runner.iter == 0:  # weights were loaded, no run is resumed
             self._states = None
-        elif self._states is None or len(self._states) != get_world_size():
+        elif not (
+            isinstance(self._states, list)
+            and len(self._states) == get_world_size()
+        ):
             runner.logger.warning(
                 'The checkpoint has no random states of '
                 f'{get_world_size()} process(es): the resumed run will '
                 'draw other random numbers than an uninterrupted one.'
             )
             self._states = None
+        else:
+            try:
+                _set_state(self._states[get_rank()], runner.model)
+            except (KeyError, TypeError, ValueError, RuntimeError) as e:
+                raise InputError(
+                    f'the {self._key} of the checkpoint cannot be used: {e!r}'
+                ) from e
 
     def before_train_epoch(self, runner) -> None:
         if self._states is not None:
             _set_random_state(self._states[get_rank()])
 
     def after_train_epoch(self, runner) -> None:
-        self._states = all_gather_object(_get_random_state())
+        gradients = {
+            name: parameter.grad.cpu()
+            for name, parameter in runner.model.named_parameters()
+            if parameter.grad is not None
+        }
+        state = dict(_get_random_state(), gradients=gradients)
+        self._states = all_gather_object(state)
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
         if self._states is not None:
             checkpoint[self._key] = self._states
+
+
+def _set_state(state: Dict, model: nn.Module) -> None:
+    """Set all of it; earlier versions kept no gradients."""
+    _set_random_state(state)
+    gradients = state.get('gradients', {})
+    for name, parameter in model.named_parameters():
+        if name in gradients:
+            parameter.grad = gradients[name].to(parameter)
 
 
 def _get_random_state() -> Dict:
