@@ -1,36 +1,52 @@
 """Pose estimators of MMPose's whose network is an exported file."""
 
+import math
+from contextlib import contextmanager
 from pathlib import Path
-from typing import List, Optional, Tuple, Union
+from typing import Any, Iterator, List, Optional, Tuple, Union
 
 import torch
+from mmcv.transforms import Compose
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from mmpose.models import BottomupPoseEstimator
 from mmpose.models.pose_estimators.base import BasePoseEstimator
 from mmpose.registry import MODELS
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from ..engine.checks import explain_unknown_types
 from ..errors import InputError
 from ..models.pose_estimators import (
     FusedFlipBottomupPoseEstimator,
     FusedFlipTopdownPoseEstimator,
 )
 from .formats import part_path
-from .network import unflatten
+from .network import SIZE_FACTOR, check_size, unflatten
+from .openvino_file import check_no_link
 from .runtimes import Network, open_network
+
+# What a head's layers may hold in all, which are built but not used: those of
+# the largest have 1e8.
+_MAX_ELEMENTS = 2**29
 
 
 class _ExportedModule(nn.Module):
-    """A network of another runtime, from a tensor to a tuple of tensors."""
+    """A network of another runtime, from a tensor to a tuple of tensors.
 
-    def __init__(self, network: Network):
+    Args:
+        network (Network): The network.
+        factor (int): What height and width of its input are multiples of.
+            Defaults to 1.
+    """
+
+    def __init__(self, network: Network, factor: int = 1):
         super().__init__()
         self.network = network
+        self.factor = factor
 
     def forward(self, inputs: Tensor) -> Tuple[Tensor, ...]:
         """Run it, and bring its outputs to the device of the inputs."""
+        check_size(inputs, self.factor, f"inputs of '{self.network.path}'")
         array = inputs.detach().float().cpu().contiguous().numpy()
         return tuple(
             torch.from_numpy(output).to(inputs.device)
@@ -68,20 +84,15 @@ class _Exported:
         config = metadata['model']
         if test_cfg is not None:
             config['test_cfg'] = test_cfg
-        backbone = dict(type=_ExportedModule, network=network)
-        super().__init__(backbone=backbone, **config)
+        factor = SIZE_FACTOR if self.kind == 'bottomup' else 1
+        backbone = dict(type=_ExportedModule, network=network, factor=factor)
+        with _building(file):
+            super().__init__(backbone=backbone, **config)
+            Compose(metadata['pipeline'])
         # The network has done what the head's layers would do.
         structure = metadata['structure']
         self.head.forward = lambda feats: unflatten(feats, structure)
-        for name in metadata['parts']:
-            path = part_path(file, name)
-            part = open_network(path, device, num_threads)
-            if part.metadata['weights'] != metadata['weights']:
-                raise InputError(
-                    f"'{path}' and '{file}' are of different checkpoints: "
-                    'export them again'
-                )
-            setattr(self.head, name, _ExportedPart(part))
+        self._open_parts(metadata, file, device, num_threads)
         self.dataset_meta = metadata['dataset_meta']
         self.cfg = Config(
             dict(
@@ -91,6 +102,70 @@ class _Exported:
                 ),
             )
         )
+
+    def _open_parts(
+        self,
+        metadata: dict,
+        file: str,
+        device: str,
+        num_threads: Optional[int],
+    ) -> None:
+        expected = getattr(self.head, 'exported_parts', ())
+        if set(metadata['parts']) != set(expected):
+            raise InputError(
+                f"'{file}' has the parts {list(metadata['parts'])}, but a "
+                f'{type(self.head).__name__} has {list(expected)}'
+            )
+        for name in metadata['parts']:
+            path = part_path(file, name)
+            check_no_link(path, file)
+            part = open_network(path, device, num_threads)
+            if part.metadata['weights'] != metadata['weights']:
+                raise InputError(
+                    f"'{path}' and '{file}' are of different checkpoints: "
+                    'export them again'
+                )
+            setattr(self.head, name, _ExportedPart(part))
+
+
+class _ElementLimit(TorchDispatchMode):
+    """Lets no more than a number of elements of tensors be allocated."""
+
+    def __init__(self, elements: int):
+        super().__init__()
+        self.elements = elements
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple = (), kwargs: Any = None
+    ) -> Any:
+        sizes = args[0] if args else ()
+        if isinstance(sizes, (list, tuple)) and all(
+            isinstance(n, int) for n in sizes
+        ):
+            self.elements -= math.prod(sizes)
+            if self.elements < 0:
+                raise ValueError('its layers are larger than any that we know')
+        return func(*args, **(kwargs or {}))
+
+
+@contextmanager
+def _building(file: str) -> Iterator[None]:
+    """Build what an exported file declares, whatever the scope is.
+
+    Raises:
+        InputError: It cannot be built.
+    """
+    try:
+        with (
+            DefaultScope.overwrite_default_scope('mmpose'),
+            _ElementLimit(_MAX_ELEMENTS),
+        ):
+            yield
+    except Exception as e:
+        raise InputError(
+            f"the model that '{file}' declares cannot be built: "
+            f'{type(e).__name__}: {e}'
+        ) from e
 
 
 @MODELS.register_module()
@@ -218,9 +293,5 @@ def load_exported(
     # The network itself, not to open the file again; its parts are opened.
     model = dict(model_config(network), file=network)
     model.update(device=device, num_threads=num_threads)
-    config = Config(dict(model=model, default_scope='mmpose'))
-    with (
-        DefaultScope.overwrite_default_scope('mmpose'),
-        explain_unknown_types(config),
-    ):
-        return MODELS.build(config.model).eval()
+    with DefaultScope.overwrite_default_scope('mmpose'):
+        return MODELS.build(model).eval()

@@ -14,18 +14,24 @@ from torch import Tensor
 
 from ..errors import InputError
 from ..inference.poses import estimate_poses
+from .declaration import check_declaration
 from .estimators import kind_of, load_exported
 from .formats import export_network, part_path, quantize
-from .metadata import describe, pack
-from .network import PoseNetwork, flatten, record_inputs, structure_of
+from .metadata import describe, pack, unpack
+from .network import (
+    SIZE_FACTOR,
+    PoseNetwork,
+    check_size,
+    flatten,
+    record_inputs,
+    structure_of,
+)
 from .runtimes import open_network
 from .samples import Sample
 
 # Largest difference of a map, for maps of up to 1, and of a keypoint in px.
 TOLERANCE = 1e-4
 KEYPOINT_TOLERANCE = 0.1
-# All that bottom-up networks we know halve their input to.
-_SIZE_FACTOR = 32
 
 
 @dataclass
@@ -88,6 +94,13 @@ def export_model(
     Raises:
         InputError: The model cannot be exported.
     """
+    bottomup = kind_of(model) == 'bottomup'
+    for images in recording.images:
+        check_size(
+            images,
+            SIZE_FACTOR if bottomup else 1,
+            "the images that the config's test pipeline makes",
+        )
     network = PoseNetwork(model)
     parts = network.parts()
     metadata = _metadata(model, network, recording)
@@ -99,10 +112,10 @@ def export_model(
     images = recording.images[0]
     _, channels, height, width = images.shape
     multiples = {0: 1}
-    if kind_of(model) == 'bottomup':
+    if bottomup:
         # Any size: traced with one that is no square.
-        height, width = 4 * _SIZE_FACTOR, 6 * _SIZE_FACTOR
-        multiples.update({2: _SIZE_FACTOR, 3: _SIZE_FACTOR})
+        height, width = 4 * SIZE_FACTOR, 6 * SIZE_FACTOR
+        multiples.update({2: SIZE_FACTOR, 3: SIZE_FACTOR})
     example = torch.rand(2, channels, height, width)
     export_network(network, example, path, metadata, multiples)
 
@@ -228,7 +241,7 @@ def _metadata(
     with torch.inference_mode():
         outputs = network.outputs(recording.images[0][:1])
     flatten(outputs)
-    return pack(
+    text = pack(
         describe(
             model,
             structure_of(outputs),
@@ -237,6 +250,9 @@ def _metadata(
             tuple(network.parts()),
         )
     )
+    # Nothing is written that could not be loaded.
+    check_declaration(unpack(text, 'of the model'), 'of the model')
+    return text
 
 
 def _checksum(model: BasePoseEstimator) -> int:

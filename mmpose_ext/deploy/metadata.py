@@ -2,6 +2,7 @@
 
 import ast
 import math
+import re
 from typing import Any, Sequence
 
 import numpy as np
@@ -11,11 +12,28 @@ from mmpose.models.utils import check_and_update_config
 
 from ..errors import InputError
 from ..version import __version__
+from .declaration import FILE_KEYS, plain_name
+from .keypoint_meta import KEYS as META_KEYS
 
 KEY = 'mmpose_ext'
 # Raised where older readers would misread a file.
 FORMAT = 1
+# Of the text and the brackets in it. Whole-body poses take 20,000 characters.
+MAX_LENGTH = 2**18
+MAX_DEPTH = 32
 _ARRAY = '__array__'
+_DTYPE = re.compile('bool|u?int(8|16|32|64)|float(16|32|64)')
+# All that pack writes: brackets, separators, and what stands between them.
+_TOKEN = re.compile(
+    r"""\s*(?:(?P<open>[\[({])|(?P<close>[\])}])|(?P<next>[,:])|
+    (?P<value>None|True|False|'(?:[^'\\\n]|\\.)*'|"(?:[^"\\\n]|\\.)*"|
+    -?[0-9]{1,400}(?:\.[0-9]{1,400})?(?:e[+-]?[0-9]{1,3})?))\s*""",
+    re.VERBOSE,
+)
+_LEFT_OUT = (
+    *('type', '_scope_', 'backbone', 'neck', 'init_cfg', 'train_cfg'),
+    'use_syncbn',
+)
 _KEYS = (
     *('structure', 'weights', 'model', 'pipeline', 'dataset_meta'),
     *('kind', 'parts'),
@@ -40,6 +58,9 @@ def pack(value: Any) -> str:
 def unpack(text: str, path: str) -> dict:
     """Read what :func:`pack` has made of a dict; nothing is executed.
 
+    Whether a model may be built of it, is for
+    :func:`~mmpose_ext.deploy.declaration.check_declaration` to say.
+
     Args:
         text (str): The text.
         path (str): The file that it is of, for the message.
@@ -48,15 +69,16 @@ def unpack(text: str, path: str) -> dict:
         InputError: The text is not of this form, or a newer version's.
     """
     try:
+        _check_text(text)
         value = _restore(ast.literal_eval(text))
         if not isinstance(value, dict):
             raise ValueError(f'expected a dict, got {type(value).__name__}')
     except (
         *(ValueError, SyntaxError, TypeError, KeyError),
-        *(MemoryError, RecursionError),
+        *(MemoryError, RecursionError, OverflowError),
     ) as e:
         raise InputError(
-            f"exported file '{path}' is broken: what it tells of its model "
+            f"exported file '{path}' is broken: its description of the model "
             f'cannot be read ({e})'
         ) from e
     if value.get('format') != FORMAT:
@@ -98,15 +120,9 @@ def describe(
         estimator.get('neck'), estimator['head']
     )[1]
     # What is in the network, or of no use without training.
-    for key in (
-        'type',
-        '_scope_',
-        'backbone',
-        'neck',
-        'init_cfg',
-        'train_cfg',
-    ):
+    for key in _LEFT_OUT:
         estimator.pop(key, None)
+    (estimator.get('data_preprocessor') or {}).pop('batch_augments', None)
     pipeline = config.test_dataloader.dataset.pipeline
     return dict(
         format=FORMAT,
@@ -115,10 +131,30 @@ def describe(
         weights=weights,
         kind=kind,
         parts=tuple(parts),
-        model=estimator,
-        pipeline=[_as_dict(step) for step in pipeline],
-        dataset_meta=dict(model.dataset_meta),
+        model=_declarative(estimator),
+        pipeline=[_declarative(_as_dict(step)) for step in pipeline],
+        dataset_meta={
+            key: value
+            for key, value in model.dataset_meta.items()
+            if key in META_KEYS
+        },
     )
+
+
+def _declarative(value: Any) -> Any:
+    """Registered names for classes, without what reads files.
+
+    Images come as arrays, and weights are in the network.
+    """
+    if isinstance(value, dict):
+        return {
+            key: plain_name(item) if key == 'type' else _declarative(item)
+            for key, item in value.items()
+            if key not in (*FILE_KEYS, '_scope_')
+        }
+    if isinstance(value, (list, tuple)):
+        return type(value)(map(_declarative, value))
+    return value
 
 
 def _as_dict(value: Any) -> Any:
@@ -143,11 +179,48 @@ def _plain(value: Any) -> Any:
     )
 
 
+def _check_text(text: str) -> None:
+    """Keep from Python's parser what could exhaust or crash it.
+
+    That are deep nesting, and chains of operators, calls or indices, which
+    are as deep to the parser.
+    """
+    if len(text) > MAX_LENGTH:
+        raise ValueError(
+            f'it has {len(text)} characters, expected at most {MAX_LENGTH}'
+        )
+    depth, position, may_begin = 0, 0, True
+    while position < len(text):
+        token = _TOKEN.match(text, position)
+        begins = token and token.lastgroup in ('open', 'value')
+        if token is None or (begins and not may_begin):
+            raise ValueError(
+                f'unexpected {text[position : position + 20]!r} at character '
+                f'{position}'
+            )
+        may_begin = token.lastgroup in ('open', 'next')
+        depth += (token.lastgroup == 'open') - (token.lastgroup == 'close')
+        if depth > MAX_DEPTH:
+            raise ValueError(f'it has more than {MAX_DEPTH} nested brackets')
+        position = token.end()
+
+
 def _restore(value: Any) -> Any:
     if isinstance(value, dict):
         if _ARRAY in value:
-            return np.array(value[_ARRAY], dtype=value['dtype'])
+            return _restore_array(value[_ARRAY], value['dtype'])
         return {k: _restore(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
         return type(value)(map(_restore, value))
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f'expected finite numbers, got {value}')
     return value
+
+
+def _restore_array(values: Any, dtype: str) -> np.ndarray:
+    if not _DTYPE.fullmatch(dtype):
+        raise ValueError(f"an array is of numbers, got the dtype '{dtype}'")
+    array = np.array(values, dtype=dtype)
+    if not np.isfinite(array).all():
+        raise ValueError('expected finite numbers in an array')
+    return array

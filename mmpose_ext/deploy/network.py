@@ -9,6 +9,9 @@ from torch import Tensor, nn
 
 from ..errors import InputError
 
+# All that bottom-up networks we know halve their input to.
+SIZE_FACTOR = 32
+
 
 class PoseNetwork(nn.Module):
     """What a pose estimator is between pre-processing and decoding.
@@ -67,6 +70,25 @@ class PoseNetwork(nn.Module):
         head = self.model.head
         names = getattr(head, 'exported_parts', ())
         return {name: getattr(head, name) for name in names}
+
+
+def check_size(images: Tensor, factor: int, what: str) -> None:
+    """Check that a network halves images without a rest.
+
+    Args:
+        images (Tensor): Of shape (..., H, W).
+        factor (int): What H and W are multiples of.
+        what (str): What the images are, to begin the message.
+
+    Raises:
+        InputError: They are no multiples.
+    """
+    height, width = images.shape[-2:]
+    if height % factor or width % factor:
+        raise InputError(
+            f'{what} have (w, h) = ({width}, {height}), expected multiples of '
+            f'{factor}, for which bottom-up networks are exported'
+        )
 
 
 def flatten(outputs: Any) -> Tuple[Tensor, ...]:

@@ -4,12 +4,14 @@ import zlib
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import Any, List, Optional, Union
+from typing import Any, Dict, List, Optional, Sequence, Union
 
 import numpy as np
 
 from ..engine.checks import check_file
 from ..errors import InputError
+from . import onnx_file, openvino_file
+from .declaration import check_declaration
 from .metadata import KEY, unpack
 
 SUFFIXES = ('.onnx', '.xml')
@@ -87,8 +89,9 @@ def open_network(
             the runtime chooses.
 
     Raises:
-        InputError: There is no such file, it is broken, or the runtime is
-            missing or cannot use the device.
+        InputError: There is no such file, it is broken, refers to files
+            outside its folder, or is no network from one tensor of floats to
+            others; or the runtime is missing or cannot use the device.
     """
     path = str(path)
     suffix = Path(path).suffix.lower()
@@ -103,7 +106,7 @@ def open_network(
 
 
 class Network:
-    """A network from an array to arrays.
+    """A network from an array to arrays, for any number of threads.
 
     Attributes:
         path (str): Its file.
@@ -113,6 +116,7 @@ class Network:
 
     path: str
     shape: List[Optional[int]]
+    _texts: Dict[str, str]
 
     def __deepcopy__(self, memo: dict) -> 'Network':
         # As for an EMA of the weights, of which there are none.
@@ -128,7 +132,7 @@ class Network:
             list[np.ndarray]: Its outputs, float32.
 
         Raises:
-            InputError: It was exported for inputs of another size.
+            InputError: It was exported for inputs of another size, or fails.
         """
         if len(inputs.shape) != len(self.shape) or any(
             n not in (None, m) for n, m in zip(self.shape, inputs.shape)
@@ -138,29 +142,47 @@ class Network:
                 f"'{self.path}' was exported for inputs of shape {shape}, got "
                 f'{list(inputs.shape)}'
             )
-        return self._run(inputs)
+        try:
+            return self._run(inputs)
+        except Exception as e:
+            raise InputError(
+                f"exported network '{self.path}' fails on inputs of shape "
+                f'{list(inputs.shape)}: {_first_line(e)}'
+            ) from e
 
     def _run(self, inputs: np.ndarray) -> List[np.ndarray]:
         raise NotImplementedError
 
-    def _text(self) -> Optional[str]:
-        raise NotImplementedError
+    def _set_ports(self, inputs: Sequence, outputs: Sequence) -> None:
+        """Check shapes and types of inputs and outputs; keep the first's."""
+        (shape, kind), *others = inputs or [(None, 'none')]
+        kinds = {kind for _, kind in outputs}
+        if others or not shape or kind != 'float' or kinds != {'float'}:
+            raise InputError(
+                f"'{self.path}' is a network from {[k for _, k in inputs]} to "
+                f'{[k for _, k in outputs]}, expected one from a tensor of '
+                'floats to others'
+            )
+        self.shape = shape
 
     @property
     def metadata(self) -> dict:
-        """What :func:`~mmpose_ext.deploy.metadata.describe` has told.
+        """What :func:`~mmpose_ext.deploy.metadata.describe` has written.
 
         Raises:
-            InputError: The file was exported by something else.
+            InputError: The file was exported by something else, or declares
+                anything else than a pose model.
         """
-        text = self._text()
+        text = self._texts.get(KEY)
         if not text:
             raise InputError(
-                f"'{self.path}' was not exported by this package: it does "
-                'not tell its pre- and post-processing; make it with '
+                f"'{self.path}' was not exported by this package: it has no "
+                'description of its pre- and post-processing; make it with '
                 'tools/deploy/export.py'
             )
-        return unpack(text, self.path)
+        metadata = unpack(text, self.path)
+        check_declaration(metadata, self.path)
+        return metadata
 
 
 class OnnxNetwork(Network):
@@ -186,23 +208,27 @@ class OnnxNetwork(Network):
         options.log_severity_level = 3
         if num_threads:
             options.intra_op_num_threads = num_threads
+        content = onnx_file.read_content(path)
+        self._texts = onnx_file.read_texts(content, path)
+        if _SEAL_START in content and seal(content) != content:
+            raise InputError(f"exported network '{path}' is broken")
         try:
             self._session = runtime.InferenceSession(
                 path, options, providers=[(provider, number)]
             )
         except Exception as e:
             raise _broken(path, 'ONNX Runtime', e) from e
-        _check_content(path)
-        (self._input, *_) = self._session.get_inputs()
-        self.shape = [
-            n if isinstance(n, int) else None for n in self._input.shape
-        ]
+        inputs = self._session.get_inputs()
+        self._set_ports(
+            *(
+                [(_lengths(port.shape), _onnx_type(port.type)) for port in x]
+                for x in (inputs, self._session.get_outputs())
+            )
+        )
+        self._input = inputs[0].name
 
     def _run(self, inputs: np.ndarray) -> List[np.ndarray]:
-        return self._session.run(None, {self._input.name: inputs})
-
-    def _text(self) -> Optional[str]:
-        return self._session.get_modelmeta().custom_metadata_map.get(KEY)
+        return self._session.run(None, {self._input: inputs})
 
 
 class OpenVinoNetwork(Network):
@@ -217,13 +243,13 @@ class OpenVinoNetwork(Network):
                 f"OpenVINO cannot use device '{device}': expected one of "
                 f'{[name.lower() for name in core.available_devices]}'
             )
-        weights = Path(path).with_suffix('.bin')
-        check_file(str(weights), 'weights of the exported network')
+        weights = openvino_file.check_weights(path)
+        self._texts = openvino_file.read_texts(path, weights)
+        self._check_weights(weights)
         try:
-            self._model = core.read_model(path)
+            model = core.read_model(path, str(weights))
         except Exception as e:
             raise _broken(path, 'OpenVINO', e) from e
-        self._check_weights(weights)
         # Without the second, a CPU with bfloat16 would compute in it.
         options = dict(
             PERFORMANCE_HINT='LATENCY', INFERENCE_PRECISION_HINT='f32'
@@ -231,36 +257,36 @@ class OpenVinoNetwork(Network):
         if num_threads:
             options['INFERENCE_NUM_THREADS'] = num_threads
         try:
-            compiled = core.compile_model(self._model, wanted, options)
+            self._compiled = core.compile_model(model, wanted, options)
         except Exception as e:
             raise _broken(path, 'OpenVINO', e) from e
-        self._request = compiled.create_infer_request()
-        self.shape = [
-            n.get_length() if n.is_static else None
-            for n in self._model.inputs[0].partial_shape
-        ]
+        self._set_ports(
+            *(
+                [(_dimensions(port), _openvino_type(port)) for port in ports]
+                for ports in (model.inputs, model.outputs)
+            )
+        )
+        # A request serves one call at a time. As many are kept as there were
+        # calls at once: a list's pop and append are safe in threads.
+        self._idle: List[Any] = []
 
     def _run(self, inputs: np.ndarray) -> List[np.ndarray]:
+        try:
+            request = self._idle.pop()
+        except IndexError:
+            request = self._compiled.create_infer_request()
         # The request keeps its memory for the next call.
-        return [
-            array.copy() for array in self._request.infer([inputs]).values()
-        ]
+        outputs = [array.copy() for array in request.infer([inputs]).values()]
+        self._idle.append(request)
+        return outputs
 
     def _check_weights(self, weights: Path) -> None:
-        expected = self._info(f'{KEY}_bin')
+        expected = self._texts.get(f'{KEY}_bin')
         if expected and expected != str(zlib.crc32(weights.read_bytes())):
             raise InputError(
                 f"'{weights}' is broken, or belongs to another file than "
                 f"'{self.path}'"
             )
-
-    def _info(self, key: str) -> Optional[str]:
-        if not self._model.has_rt_info([key]):
-            return None
-        return self._model.get_rt_info([key]).astype(str)
-
-    def _text(self) -> Optional[str]:
-        return self._info(KEY)
 
 
 def seal(content: bytes) -> bytes:
@@ -275,20 +301,38 @@ def seal(content: bytes) -> bytes:
     return content[:start] + checksum + content[start + 10 :]
 
 
-def _check_content(path: str) -> None:
-    content = Path(path).read_bytes()
-    if _SEAL_START in content and seal(content) != content:
-        raise InputError(f"exported network '{path}' is broken")
+def _lengths(shape: Optional[Sequence]) -> List[Optional[int]]:
+    return [n if isinstance(n, int) else None for n in shape or ()]
+
+
+def _onnx_type(text: str) -> str:
+    return 'float' if text == 'tensor(float)' else text
+
+
+def _dimensions(port: Any) -> List[Optional[int]]:
+    shape = port.partial_shape
+    if shape.rank.is_dynamic:
+        return []
+    return [n.get_length() if n.is_static else None for n in shape]
+
+
+def _openvino_type(port: Any) -> str:
+    name = port.element_type.get_type_name()
+    return 'float' if name == 'f32' else name
 
 
 def _broken(path: str, runtime: str, error: Exception) -> InputError:
+    return InputError(
+        f"exported network '{path}' cannot be read by {runtime}; it is broken "
+        f'or of another kind: {_first_line(error)}'
+    )
+
+
+def _first_line(error: Exception) -> str:
     # OpenVINO begins with the place in its source.
     lines = [
         line
         for line in str(error).splitlines()
         if line.strip() and not line.startswith('Exception from')
     ]
-    return InputError(
-        f"exported network '{path}' cannot be read by {runtime}; it is broken "
-        f'or of another kind: {lines[0] if lines else error}'
-    )
+    return lines[0] if lines else type(error).__name__

@@ -1,0 +1,268 @@
+"""What .onnx files refer to."""
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from mmpose_ext.deploy import onnx_file
+from mmpose_ext.deploy.onnx_file import read_content, read_texts
+from mmpose_ext.deploy.runtimes import open_network
+from mmpose_ext.errors import InputError
+
+SHAPE = ['batch', 3, 4, 4]
+
+
+def outside(location, name='w'):
+    """A tensor whose values are in another file."""
+    tensor = TensorProto(
+        name=name, dims=[1], data_type=TensorProto.FLOAT, data_location=1
+    )
+    for key, value in (('location', location), ('length', '4')):
+        tensor.external_data.add(key=key, value=value)
+    return tensor
+
+
+def inside():
+    return helper.make_tensor('w', TensorProto.FLOAT, [1], [2.0])
+
+
+def make_model(nodes=None, tensors=(), **kwargs):
+    """``y = x + w``, or what other nodes make of it."""
+    nodes = nodes or [helper.make_node('Add', ['x', 'w'], ['y'])]
+    graph = helper.make_graph(
+        nodes,
+        'graph',
+        [helper.make_tensor_value_info('x', TensorProto.FLOAT, SHAPE)],
+        [helper.make_tensor_value_info('y', TensorProto.FLOAT, SHAPE)],
+        list(tensors),
+    )
+    opset = helper.make_opsetid('', 20)
+    return helper.make_model(
+        graph, opset_imports=[opset], ir_version=9, **kwargs
+    )
+
+
+def constant(tensor):
+    return helper.make_node('Constant', [], ['w'], value=tensor)
+
+
+ADD = helper.make_node('Add', ['x', 'w'], ['y'])
+
+
+def in_subgraph(tensor):
+    branches = {
+        name: helper.make_graph(
+            [constant(tensor)],
+            name,
+            [],
+            [helper.make_tensor_value_info('w', TensorProto.FLOAT, [1])],
+        )
+        for name in ('then_branch', 'else_branch')
+    }
+    return make_model([helper.make_node('If', ['x'], ['y'], **branches), ADD])
+
+
+def in_function(tensor):
+    function = helper.make_function(
+        'own',
+        'f',
+        [],
+        ['w'],
+        [constant(tensor)],
+        [helper.make_opsetid('', 20)],
+    )
+    return make_model(
+        [helper.make_node('f', [], ['w'], domain='own'), ADD],
+        functions=[function],
+    )
+
+
+def in_sparse(tensor):
+    model = make_model()
+    sparse = model.graph.sparse_initializer.add(dims=[1])
+    sparse.values.CopyFrom(tensor)
+    return model
+
+
+def in_sparse_indices(tensor):
+    node = helper.make_node('Constant', [], ['w'])
+    attribute = node.attribute.add(name='sparse_value', type=11)
+    attribute.sparse_tensor.indices.CopyFrom(tensor)
+    return make_model([node, ADD])
+
+
+def in_training(tensor):
+    model = make_model(tensors=[inside()])
+    model.training_info.add().initialization.initializer.append(tensor)
+    return model
+
+
+def in_list(tensor):
+    node = helper.make_node('Constant', [], ['w'])
+    node.attribute.add(name='value', type=9).tensors.append(tensor)
+    return make_model([node, ADD])
+
+
+PLACES = {
+    'initializer': lambda tensor: make_model(tensors=[tensor]),
+    'attribute': lambda tensor: make_model([constant(tensor), ADD]),
+    'list': in_list,
+    'subgraph': in_subgraph,
+    'function': in_function,
+    'sparse': in_sparse,
+    'sparse indices': in_sparse_indices,
+    'training': in_training,
+}
+
+
+@pytest.mark.parametrize('place', PLACES)
+def test_values_in_other_files(place, tmp_path):
+    path = tmp_path / 'a.onnx'
+    path.write_bytes(PLACES[place](outside('b.bin')).SerializeToString())
+    np.array([2], np.float32).tofile(tmp_path / 'b.bin')
+    with pytest.raises(InputError, match=r"of 'w' \('b\.bin'\) in another"):
+        open_network(path)
+    read_texts(PLACES[place](inside()).SerializeToString(), 'a')
+
+
+@pytest.mark.parametrize('where', ['absolute', 'parent', 'link', 'inside'])
+def test_no_location_is_opened(where, tmp_path, monkeypatch):
+    secret = tmp_path / 'secret'
+    np.array([7], np.float32).tofile(secret)
+    folder = tmp_path / 'files'
+    folder.mkdir()
+    (folder / 'link').symlink_to(secret)
+    np.array([7], np.float32).tofile(folder / 'b.bin')
+    location = dict(
+        absolute=str(secret), parent='../secret', link='link', inside='b.bin'
+    )[where]
+    path = folder / 'a.onnx'
+    path.write_bytes(
+        PLACES['initializer'](outside(location)).SerializeToString()
+    )
+    with pytest.raises(InputError, match='in another file'):
+        open_network(path)
+    if where == 'inside':
+        # ONNX Runtime by itself reads it.
+        monkeypatch.setattr(onnx_file, '_check_tensor', lambda data: None)
+        (found,) = open_network(path)(np.zeros((1, 3, 4, 4), np.float32))
+        assert (found == 7).all()
+
+
+def test_all_places_of_tensors_are_known():
+    """The table of fields, against the definition of the format."""
+    known, todo = {}, [onnx.ModelProto.DESCRIPTOR]
+    while todo:
+        message = todo.pop()
+        if message.name in known:
+            continue
+        known[message.name] = {
+            field.number: field.message_type.name
+            for field in message.fields
+            if field.message_type
+        }
+        todo += [f.message_type for f in message.fields if f.message_type]
+    holding = {'TensorProto'}
+    for _ in known:
+        holding |= {
+            name
+            for name, held in known.items()
+            if holding & set(held.values())
+        }
+    expected = {
+        name: {n: kind for n, kind in held.items() if kind in holding}
+        for name, held in known.items()
+        if name in holding and name != 'TensorProto'
+    }
+    assert expected == onnx_file._FIELDS
+    numbers = {f.name: f.number for f in onnx.TensorProto.DESCRIPTOR.fields}
+    assert numbers['name'] == onnx_file._NAME
+    assert numbers['external_data'] == onnx_file._EXTERNAL_DATA
+    assert numbers['data_location'] == onnx_file._DATA_LOCATION
+    model = {f.name: f.number for f in onnx.ModelProto.DESCRIPTOR.fields}
+    assert model['metadata_props'] == onnx_file._METADATA
+
+
+def test_texts():
+    model = make_model(tensors=[inside()])
+    for key, value in (('a', 'b'), ('ä', 'c' * 1000), ('empty', '')):
+        model.metadata_props.add(key=key, value=value)
+    found = read_texts(model.SerializeToString(), 'a.onnx')
+    assert found == {'a': 'b', 'ä': 'c' * 1000, 'empty': ''}
+
+
+def nested(depth):
+    """A graph in a node's attribute, in a graph, and so on."""
+    content = b''
+    for number in (6, 5, 1) * depth:
+        length = len(content)
+        digits = [length & 127 | 128, length >> 7 & 127 | 128, length >> 14]
+        content = bytes([number << 3 | 2, *digits]) + content
+    return (
+        make_model([], [inside()]).SerializeToString()
+        + bytes([7 << 3 | 2, len(content) & 127 | 128, len(content) >> 7])
+        + content
+    )
+
+
+@pytest.mark.parametrize(
+    'content, message',
+    [
+        (b'<html>', 'of the unknown kind 4'),
+        (b'\x3a\x05abc', 'field 7 is cut off'),
+        (b'\x3a', 'a number has no end'),
+        (b'\xff' * 12, 'a number has no end'),
+        (b'\x0d\x01', 'field 1 is cut off'),
+        (b'\x72\x04\x0a\x02\xff\xfe', "'utf-8' codec"),
+        (b'\x72\x02\x08\x01', 'a text is a number'),
+        (nested(40), 'expected at most 100 messages'),
+    ],
+)
+def test_broken_content(content, message):
+    with pytest.raises(InputError, match=f"'a.onnx' cannot .*{message}"):
+        read_texts(content, 'a.onnx')
+
+
+def test_nested_graphs_that_are_fine():
+    assert read_texts(nested(20), 'a.onnx') == {}
+
+
+def test_fields_of_all_kinds_are_passed():
+    # Numbers of 4 and of 8 bytes and a varint, in fields without a name.
+    content = b'\xa5\x06abcd' + b'\xa1\x06abcdefgh' + b'\xa0\x06\x96\x01'
+    whole = content + make_model(tensors=[inside()]).SerializeToString()
+    assert read_texts(whole, 'a.onnx') == {}
+
+
+def test_size_is_limited(tmp_path, monkeypatch):
+    path = tmp_path / 'a.onnx'
+    path.write_bytes(b'12345')
+    assert read_content(str(path)) == b'12345'
+    monkeypatch.setattr(onnx_file, 'MAX_BYTES', 4)
+    with pytest.raises(InputError, match='has 5 bytes, expected at most 4'):
+        read_content(str(path))
+
+
+@pytest.mark.parametrize(
+    'kinds',
+    [
+        (TensorProto.FLOAT, TensorProto.INT64),
+        (TensorProto.INT64, TensorProto.FLOAT),
+    ],
+)
+def test_networks_of_other_numbers(kinds, tmp_path):
+    ports = [
+        helper.make_tensor_value_info(name, kind, SHAPE)
+        for name, kind in zip('xy', kinds)
+    ]
+    node = helper.make_node('Cast', ['x'], ['y'], to=kinds[1])
+    graph = helper.make_graph([node], 'graph', ports[:1], ports[1:])
+    opset = helper.make_opsetid('', 20)
+    path = tmp_path / 'a.onnx'
+    onnx.save(
+        helper.make_model(graph, opset_imports=[opset], ir_version=9),
+        str(path),
+    )
+    with pytest.raises(InputError, match='expected one from a tensor of fl'):
+        open_network(path)

@@ -1,0 +1,141 @@
+"""What .xml files of OpenVINO refer to."""
+
+import os
+import re
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from mmpose_ext.deploy import openvino_file
+from mmpose_ext.deploy.formats import export_network
+from mmpose_ext.deploy.openvino_file import check_weights, read_texts
+from mmpose_ext.deploy.runtimes import open_network
+from mmpose_ext.errors import InputError
+
+
+@pytest.fixture(scope='module')
+def content(tmp_path_factory):
+    """A small network: its ``.xml`` and its ``.bin``."""
+    path = tmp_path_factory.mktemp('network') / 'a.xml'
+    network = nn.Conv2d(3, 2, 1)
+    export_network(network, torch.rand(2, 3, 8, 8), path, "a 'text'")
+    return path.read_text(), path.with_suffix('.bin').read_bytes()
+
+
+@pytest.fixture
+def path(content, tmp_path):
+    path = tmp_path / 'files' / 'a.xml'
+    path.parent.mkdir()
+    path.write_text(content[0])
+    path.with_suffix('.bin').write_bytes(content[1])
+    return path
+
+
+def test_texts_and_weights(path):
+    weights = check_weights(str(path))
+    assert weights == path.with_suffix('.bin')
+    texts = read_texts(str(path), weights)
+    assert texts['mmpose_ext'] == "a 'text'"
+    assert open_network(path)._texts == texts
+
+
+def declare(text):
+    """A document type before the network."""
+    return lambda xml: xml.replace('<net', f'<!DOCTYPE net {text}><net', 1)
+
+
+def constant(**values):
+    """Other attributes of the first constant."""
+
+    def change(xml):
+        for name, value in values.items():
+            xml = re.sub(rf' {name}="\d+"', f' {name}="{value}"', xml, count=1)
+        return xml
+
+    return change
+
+
+BOMB = ''.join(
+    f'<!ENTITY a{i} "{f"&a{i - 1};" * 10 if i else "lol"}">' for i in range(10)
+)
+CHANGES = {
+    'bomb': (declare(f'[{BOMB}]'), 'expected no document type'),
+    'file': (declare('[<!ENTITY a SYSTEM "file:///etc/passwd">]'), 'no docu'),
+    'url': (declare('SYSTEM "http://localhost/a.dtd"'), 'no document type'),
+    'offset': (constant(offset=10**6), 'has offset 1000000 and size'),
+    'size': (constant(size=10**6), 'and size 1000000, but the weights have'),
+    'overflow': (constant(offset=2**64 - 8), 'offset 18446744073709551608'),
+    'negative': (constant(offset=-8), 'offset -8'),
+    'digits': (constant(size='9' * 5000), 'offset 0 and size 999'),
+    'word': (constant(size='many'), 'size many'),
+    'deep': (
+        lambda xml: xml.replace(
+            '</net>', '<a>' * 10**5 + '</a>' * 10**5 + '</net>'
+        ),
+        'at most 64 elements in another',
+    ),
+    'plugins': (
+        lambda xml: (
+            '<ie><plugins><plugin name="CPU" location="evil.so"/>'
+            '</plugins></ie>'
+        ),
+        "expected a 'net', got 'ie'",
+    ),
+    'unfinished': (lambda xml: xml[:-20], 'cannot be read as OpenVINO'),
+    'two networks': (lambda xml: xml + xml, 'cannot be read as OpenVINO'),
+    'entity': (lambda xml: xml.replace('images', '&a;'), 'undefined entity'),
+}
+
+
+@pytest.mark.parametrize('name', CHANGES)
+def test_refused(name, path):
+    change, message = CHANGES[name]
+    xml = change(path.read_text())
+    assert xml != path.read_text()
+    path.write_text(xml)
+    with pytest.raises(InputError, match=message) as caught:
+        open_network(path)
+    assert str(path) in str(caught.value)
+
+
+def test_onnx_of_that_name(path):
+    path.write_bytes(b'\x08\x09:\x00')
+    with pytest.raises(InputError, match='cannot be read as OpenVINO'):
+        open_network(path)
+
+
+@pytest.mark.parametrize('kind', ['link', 'link inside', 'pipe', 'folder'])
+def test_weights_that_are_no_file_there(kind, path, tmp_path):
+    weights = path.with_suffix('.bin')
+    elsewhere = tmp_path / 'elsewhere.bin'
+    if kind == 'link inside':
+        elsewhere = path.with_name('b.bin')
+    os.replace(weights, elsewhere)
+    if kind.startswith('link'):
+        weights.symlink_to(elsewhere)
+    elif kind == 'pipe':
+        os.mkfifo(weights)
+    else:
+        weights.mkdir()
+    message = 'is a link: expected' if 'link' in kind else 'does not exist'
+    with pytest.raises(InputError, match=message):
+        open_network(path)
+
+
+def test_a_link_to_the_network_itself(path, tmp_path):
+    link = tmp_path / 'a.xml'
+    link.symlink_to(path)
+    with pytest.raises(InputError, match=r"'.*a\.bin' does not exist"):
+        open_network(link)
+    os.replace(path.with_suffix('.bin'), tmp_path / 'a.bin')
+    inputs = np.ones((1, 3, 8, 8), np.float32)
+    assert open_network(link)(inputs)[0].shape == (1, 2, 8, 8)
+
+
+@pytest.mark.parametrize('limit', ['MAX_XML_BYTES', 'MAX_BIN_BYTES'])
+def test_sizes_are_limited(limit, path, monkeypatch):
+    monkeypatch.setattr(openvino_file, limit, 10)
+    with pytest.raises(InputError, match='bytes, expected at most 10'):
+        open_network(path)
