@@ -1,5 +1,6 @@
 """The poses of the persons of one image, with any model of MMPose's."""
 
+import reprlib
 from typing import Optional
 
 import numpy as np
@@ -33,11 +34,12 @@ def load_pose_model(config: Config, checkpoint: str, device: str) -> nn.Module:
             one, or the weights do not fit.
     """
     for key in ('model', 'test_dataloader'):
-        if key not in config:
+        if not config.get(key):
             raise InputError(
                 f'{config.filename} is no config of a pose estimator: '
                 f"expected a '{key}' in it"
             )
+    _share_scope(config)
     with explain_unknown_types(config):
         # Before it is built: MMPose cannot read the data of other models.
         kind = _class_of(config)
@@ -58,9 +60,27 @@ def load_pose_model(config: Config, checkpoint: str, device: str) -> nn.Module:
     return model.to(device)
 
 
+def _share_scope(config: Config) -> None:
+    """Take the scope out of steps where it is that of the config.
+
+    A step with a scope swaps that of all threads while it is built, which
+    MMPose does for each image, and breaks the others that do the same.
+    """
+    scope = config.get('default_scope', 'mmpose')
+    for step in config.test_dataloader.get('dataset', {}).get('pipeline', ()):
+        if step.get('_scope_') == scope:
+            del step['_scope_']
+
+
 def _class_of(config: Config) -> type:
     """The class of a config's model."""
-    kind = config.model.type
+    model = config.model
+    kind = model.get('type') if isinstance(model, dict) else None
+    if not kind:
+        raise InputError(
+            f"{config.filename}: expected a 'model' with the type of a pose "
+            f'estimator, got {reprlib.repr(model)}'
+        )
     if isinstance(kind, type):
         return kind
     scope = config.get('default_scope', 'mmpose')

@@ -129,7 +129,7 @@ RUNNING = {
             HEAD,
             dict(
                 type='VisPredictHead',
-                pose_cfg=dict(RUN, out_channels=17),
+                pose_cfg=dict(RUN, in_channels=1, out_channels=17),
                 loss=dict(type='BCELoss'),
             ),
         ),
