@@ -21,7 +21,7 @@ from ..models.pose_estimators import (
     FusedFlipTopdownPoseEstimator,
 )
 from .formats import part_path
-from .network import SIZE_FACTOR, check_size, unflatten
+from .network import check_size, unflatten
 from .openvino_file import check_no_link
 from .runtimes import Network, open_network
 
@@ -35,18 +35,19 @@ class _ExportedModule(nn.Module):
 
     Args:
         network (Network): The network.
-        factor (int): What height and width of its input are multiples of.
-            Defaults to 1.
+        bottomup (bool): Whether it is that of whole images. Defaults to
+            ``False``.
     """
 
-    def __init__(self, network: Network, factor: int = 1):
+    def __init__(self, network: Network, bottomup: bool = False):
         super().__init__()
         self.network = network
-        self.factor = factor
+        self.bottomup = bottomup
 
     def forward(self, inputs: Tensor) -> Tuple[Tensor, ...]:
         """Run it, and bring its outputs to the device of the inputs."""
-        check_size(inputs, self.factor, f"inputs of '{self.network.path}'")
+        if self.bottomup:
+            check_size(inputs, f"images for '{self.network.path}'")
         array = inputs.detach().float().cpu().contiguous().numpy()
         return tuple(
             torch.from_numpy(output).to(inputs.device)
@@ -84,8 +85,11 @@ class _Exported:
         config = metadata['model']
         if test_cfg is not None:
             config['test_cfg'] = test_cfg
-        factor = SIZE_FACTOR if self.kind == 'bottomup' else 1
-        backbone = dict(type=_ExportedModule, network=network, factor=factor)
+        backbone = dict(
+            type=_ExportedModule,
+            network=network,
+            bottomup=self.kind == 'bottomup',
+        )
         with _building(file):
             super().__init__(backbone=backbone, **config)
             Compose(metadata['pipeline'])

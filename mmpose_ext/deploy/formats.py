@@ -146,15 +146,28 @@ def _to_onnx(network: nn.Module, images: Tensor, multiples: Dict) -> Any:
     except InputError:
         raise
     except Exception as e:
-        cause = e.__cause__ or e
-        reason = str(cause).strip().splitlines() or [type(cause).__name__]
         raise InputError(
-            f'the network cannot be exported to ONNX: {reason[0]}'
+            f'the network cannot be exported to ONNX: {_reason(network, e)}'
         ) from e
     # Where in the source each node comes from: the paths of this machine.
     for node in program.model.graph:
         node.metadata_props.clear()
     return program
+
+
+def _reason(network: nn.Module, error: Exception) -> str:
+    compiled = {
+        type(module).__name__
+        for module in network.modules()
+        if type(module).__module__.startswith('mmcv.ops')
+    }
+    if compiled:
+        return (
+            f'its layers {", ".join(sorted(compiled))} run compiled code of '
+            "MMCV, which torch's exporter cannot trace"
+        )
+    cause = error.__cause__ or error
+    return next(iter(str(cause).strip().splitlines()), type(cause).__name__)
 
 
 def _sizes_stay_open() -> Any:

@@ -72,22 +72,21 @@ class PoseNetwork(nn.Module):
         return {name: getattr(head, name) for name in names}
 
 
-def check_size(images: Tensor, factor: int, what: str) -> None:
-    """Check that a network halves images without a rest.
+def check_size(images: Tensor, what: str) -> None:
+    """Check that a bottom-up network can halve images as often as it does.
 
     Args:
         images (Tensor): Of shape (..., H, W).
-        factor (int): What H and W are multiples of.
         what (str): What the images are, to begin the message.
 
     Raises:
-        InputError: They are no multiples.
+        InputError: H or W is no multiple of :data:`SIZE_FACTOR`.
     """
     height, width = images.shape[-2:]
-    if height % factor or width % factor:
+    if height % SIZE_FACTOR or width % SIZE_FACTOR:
         raise InputError(
             f'{what} have (w, h) = ({width}, {height}), expected multiples of '
-            f'{factor}, for which bottom-up networks are exported'
+            f'{SIZE_FACTOR}, for which bottom-up networks are exported'
         )
 
 
@@ -140,6 +139,10 @@ def record_inputs(
     Yields:
         tuple[list[Tensor], dict[str, list[Tensor]]]: The images, and by name
         what each of :meth:`PoseNetwork.parts` got; they grow as it predicts.
+
+    Raises:
+        InputError: The images of a bottom-up model have a size for which it
+            cannot be exported.
     """
     parts = {'': model.backbone, **PoseNetwork(model).parts()}
     lists: Dict[str, List[Tensor]] = {name: [] for name in parts}
@@ -147,10 +150,15 @@ def record_inputs(
     def keep(name: str) -> Callable:
         return lambda _, args: lists[name].append(args[0].detach().clone())
 
+    def check(_: nn.Module, args: Tuple[Tensor]) -> None:
+        check_size(args[0], "images of the config's test pipeline")
+
     handles = [
         part.register_forward_pre_hook(keep(name))
         for name, part in parts.items()
     ]
+    if isinstance(model, BottomupPoseEstimator):
+        handles.append(model.backbone.register_forward_pre_hook(check))
     try:
         yield lists[''], {n: x for n, x in lists.items() if n}
     finally:

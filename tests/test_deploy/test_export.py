@@ -1,13 +1,16 @@
 """Every family, exported and compared with PyTorch."""
 
+import copy
 import importlib.util
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from mmengine.registry import DefaultScope
+from mmengine.structures import InstanceData
 
 from mmpose_ext.deploy.export import (
     Recording,
@@ -101,6 +104,26 @@ def test_parts_belong_to_their_network(family, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize('suffix', ['.onnx', '.xml'])
+@pytest.mark.parametrize('family', ['logocap'], indirect=True)
+def test_threads_share_a_model_with_parts(family, suffix, tmp_path):
+    model, samples, recording = family
+    path = tmp_path / f'a{suffix}'
+    export_model(model, path, recording)
+    shared = PoseModel(path, num_threads=1)
+    images = [image for image, _ in samples]
+    expected = [shared(image) for image in images]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(shared, images * 9))
+    for i, poses in enumerate(found):
+        same = expected[i % len(images)]
+        np.testing.assert_array_equal(poses.keypoints, same.keypoints)
+        np.testing.assert_array_equal(
+            poses.keypoint_scores, same.keypoint_scores
+        )
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize('family', ['logocap'], indirect=True)
 def test_parts_remain_in_single_precision(family, tmp_path):
     model, samples, recording = family
@@ -146,6 +169,86 @@ def test_heads_that_need_more_than_their_forward(
     recording.poses.append(None)
     with pytest.raises(InputError, match='HeatmapHead cannot be exported'):
         compare(model, exported['onnx'], samples[:1], recording)
+
+
+@pytest.fixture(scope='module')
+def dekr(tmp_path_factory):
+    """A small DEKR, with deformable convolutions."""
+    config = load_config(str(CONFIGS.parent / 'tests/tiny_bottomup.py'))
+    model, _ = _conftest.build_model(config, tmp_path_factory.mktemp('dekr'))
+    return model
+
+
+def test_compiled_layers_are_named(dekr, tmp_path):
+    recording = record(dekr, draw_samples(1, with_boxes=False))
+    with pytest.raises(InputError, match='DeformConv2d run compiled code'):
+        export_model(dekr, tmp_path / 'a.onnx', recording)
+    assert not list(tmp_path.iterdir())
+
+
+def test_images_of_other_sizes_are_named(dekr):
+    samples = draw_samples(1, with_boxes=False)
+    (step,) = (
+        step
+        for step in dekr.cfg.test_dataloader.dataset.pipeline
+        if step.type == 'BottomupResize'
+    )
+    step.size_factor = 16
+    step.input_size = (176, 112)
+    with pytest.raises(InputError, match=r'\(176, 144\), expected mult.* 32'):
+        record(dekr, samples)
+
+
+@pytest.fixture(scope='module')
+def simcc(tiny_config, tmp_path_factory):
+    """A small model with SimCC's head."""
+    config = load_config(str(tiny_config))
+    codec = dict(type='SimCCLabel', input_size=(64, 96), sigma=6.0)
+    config.model.head = dict(
+        type='SimCCHead',
+        in_channels=64,
+        out_channels=17,
+        input_size=(64, 96),
+        in_featuremap_size=(2, 3),
+        deconv_out_channels=None,
+        loss=dict(type='KLDiscretLoss', use_target_weight=True),
+        decoder=codec,
+    )
+    model, _ = _conftest.build_model(config, tmp_path_factory.mktemp('simcc'))
+    return model
+
+
+def test_simcc(simcc, samples, tmp_path):
+    recording = record(simcc, samples[:1])
+    export_model(simcc, tmp_path / 'a.onnx', recording)
+    check_agreement(
+        *compare(simcc, tmp_path / 'a.onnx', samples[:1], recording)
+    )
+
+
+@pytest.mark.parametrize('model', ['simcc', 'heatmaps'])
+@pytest.mark.parametrize('change', [0, 0.01])
+def test_maxima_that_tie(
+    model, change, simcc, tiny_model, exported, samples, monkeypatch
+):
+    """A keypoint 30 px away, of a score that is the same or is not."""
+    model = simcc if model == 'simcc' else tiny_model[-1]
+    pose = InstanceData(
+        keypoints=np.full((1, 17, 2), 9.0),
+        keypoint_scores=np.full((1, 17), 4.0),
+    )
+    found = copy.deepcopy(pose)
+    found.keypoints[0, 3, 0] += 30
+    found.keypoint_scores[0, 3] -= change
+    monkeypatch.setattr(
+        'mmpose_ext.deploy.export.estimate_poses', lambda *args: found
+    )
+    difference, distance = compare(
+        model, exported['onnx'], samples[:1], Recording([], {}, [pose])
+    )
+    # As a part of the highest score, 4.
+    assert difference == pytest.approx(change / 4)
+    assert distance == (0 if model is simcc and change == 0 else 30)
 
 
 def raise_(error):

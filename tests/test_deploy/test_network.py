@@ -6,6 +6,7 @@ from torch import nn
 
 from mmpose_ext.deploy.network import (
     PoseNetwork,
+    check_size,
     flatten,
     record_inputs,
     structure_of,
@@ -69,3 +70,12 @@ def test_recording(tiny_model):
     assert parts == {}
     assert len(found) == 2
     torch.testing.assert_close(found[1], images + 1)
+
+
+@pytest.mark.parametrize('height, width', [(32, 64), (96, 32)])
+def test_sizes_for_bottomup_networks(height, width):
+    check_size(torch.zeros(1, 3, height, width), 'images')
+    for h, w in ((height - 1, width), (height, width + 16)):
+        message = rf'images have \(w, h\) = \({w}, {h}\), .* multiples of 32'
+        with pytest.raises(InputError, match=message):
+            check_size(torch.zeros(1, 3, h, w), 'images')

@@ -1,9 +1,11 @@
 """Poses by exported files are those by PyTorch."""
 
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+import torch
 from mmengine.model import ExponentialMovingAverage
 from mmengine.registry import DefaultScope
 from mmpose.apis import inference_topdown
@@ -49,6 +51,39 @@ def test_whole_image_scores_and_nobody(exported, samples):
     np.testing.assert_allclose(
         sample.pred_instances.keypoints, model(image, boxes[:1]).keypoints
     )
+
+
+@pytest.mark.parametrize('format_', ['onnx', 'openvino'])
+def test_threads_share_a_model(exported, samples, format_):
+    model = PoseModel(exported[format_], num_threads=1)
+    expected = [model(*sample) for sample in samples]
+    turns = [i % len(samples) for i in range(4 * 18)]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda i: model(*samples[i]), turns))
+    for i, poses in zip(turns, found):
+        np.testing.assert_array_equal(poses.keypoints, expected[i].keypoints)
+        np.testing.assert_array_equal(
+            poses.keypoint_scores, expected[i].keypoint_scores
+        )
+
+
+def test_as_many_requests_as_calls_at_once(exported, samples):
+    model = PoseModel(exported['openvino'], num_threads=1)
+    network = model.model.backbone.network
+    for _ in range(3):
+        model(*samples[0])
+    assert len(network._idle) == 1
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: model(*samples[0]), range(40)))
+    assert 1 <= len(network._idle) <= 4
+
+
+def test_images_of_whole_networks(exported):
+    network = runtimes.open_network(exported['onnx'])
+    module = estimators._ExportedModule(network, bottomup=True)
+    assert module(torch.rand(1, 3, 96, 64))[0].shape == (1, 17, 24, 16)
+    with pytest.raises(InputError, match=r"tiny\.onnx' have .* = \(64, 90\)"):
+        module(torch.rand(1, 3, 90, 64))
 
 
 def test_a_file_is_opened_once(exported, monkeypatch):

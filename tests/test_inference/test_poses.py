@@ -125,6 +125,47 @@ def test_a_wrong_meta_of_the_weights(
         load_pose_model(Config.fromfile(tiny_config), str(path), 'cpu')
 
 
+@pytest.mark.parametrize(
+    'model, message',
+    [
+        (dict(backbone=dict(type='ResNet')), r"got \{'backbone'"),
+        (dict(type=None), "got {'type': None}"),
+        ('HRNet', "type of a pose estimator, got 'HRNet'"),
+    ],
+)
+def test_models_without_a_type(model, message, tiny_config, weights):
+    config = Config.fromfile(tiny_config)
+    config.pop('model')
+    config.model = model
+    with pytest.raises(InputError, match=message) as caught:
+        load_pose_model(config, weights, 'cpu')
+    assert str(tiny_config) in str(caught.value)
+
+
+@pytest.mark.parametrize('key', ['model', 'test_dataloader'])
+def test_configs_that_are_no_pose_models(key, tiny_config, weights):
+    config = Config.fromfile(tiny_config)
+    for change in (
+        lambda: config.update({key: None}),
+        lambda: config.pop(key),
+    ):
+        change()
+        with pytest.raises(InputError, match=f"expected a '{key}' in it"):
+            load_pose_model(config, weights, 'cpu')
+
+
+def test_steps_share_the_scope_of_the_config(tiny_config, weights, image):
+    config = Config.fromfile(tiny_config)
+    pipeline = config.test_dataloader.dataset.pipeline
+    for step in pipeline:
+        step['_scope_'] = 'mmpose'
+    pipeline[1]['_scope_'] = 'mmengine'
+    model = load_pose_model(config, weights, 'cpu')
+    pipeline = model.cfg.test_dataloader.dataset.pipeline
+    scopes = [step.get('_scope_') for step in pipeline]
+    assert scopes == [None, 'mmengine', None, None]
+
+
 def test_bottomup_poses(bottomup, image):
     assert is_bottomup(bottomup)
     poses = estimate_poses(bottomup, image)
