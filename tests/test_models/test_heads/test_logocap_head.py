@@ -671,6 +671,306 @@ def test_losses_under_autocast():
     assert all(g.isfinite().all() for g in gradients)
 
 
+# -- By hand -----------------------------------------------------------------
+
+# One pixel per cell, so that maps hold what is read.
+TINY = dict(type='CenterOffset', input_size=(16, 12), heatmap_size=(16, 12))
+# 8 s^2 area of a person with an area of 1000 px^2, and the grids' spacing.
+VARIANCES, SPACINGS = (5, 20, 12.8), (1, 2, 1.6)
+
+
+def make_tiny_head(max_instances=2, **kwargs):
+    decoder = dict(TINY, decode_max_instances=max_instances, decode_thr=0.25)
+    return make_head(decoder=decoder, **kwargs)
+
+
+def make_tiny_maps(*centers):
+    """Of images with centres (score, x, y), which all keypoints are at.
+
+    The embedding holds the places of its cells.
+    """
+    n = len(centers)
+    heatmaps = torch.zeros(n, 4, 12, 16, dtype=torch.double)
+    for i, one in enumerate(centers):
+        for score, x, y in one:
+            heatmaps[i, 3, y, x] = score
+    y, x = torch.meshgrid(
+        torch.arange(12.0), torch.arange(16.0), indexing='ij'
+    )
+    embedding = torch.stack([x, y]).double().expand(n, -1, -1, -1)
+    return (
+        heatmaps,
+        torch.zeros_like(heatmaps[:, :1].repeat(1, 6, 1, 1)),
+        (embedding.clone()),
+    )
+
+
+def make_tiny_sample(*persons):
+    """With persons of 1000 px^2, all of whose keypoints are at (x, y)."""
+    n = len(persons)
+    one = PoseDataSample(
+        metainfo=dict(flip_indices=FLIP_INDICES, input_size=(16, 12))
+    )
+    one.gt_fields = PixelData(
+        heatmaps=torch.zeros(4, 12, 16).double(),
+        heatmap_weights=torch.full((1, 12, 16), 0.5).double(),
+        offsets=torch.zeros(6, 12, 16).double(),
+        offset_weights=torch.zeros(6, 12, 16).double(),
+    )
+    keypoints = torch.tensor(persons, dtype=torch.double).reshape(n, 1, 2)
+    one.gt_instance_labels = InstanceData(
+        keypoint_labels=keypoints.repeat(1, 3, 1),
+        keypoint_weights=torch.ones(n, 3).double(),
+        areas=torch.full((n,), 1000.0).double(),
+    )
+    return one
+
+
+def refined_poses(head):
+    """Where the middles of the expansions are that the refinement is given.
+
+    Of all keypoints, (n, K, 2), from an embedding that holds its places.
+    """
+    places = []
+    head.refinement.register_forward_pre_hook(
+        lambda module, args: places.append(
+            args[0][:, :, 2, 2].unflatten(1, (3, 2))
+        )
+    )
+    return places
+
+
+def test_each_image_has_a_pose_to_refine():
+    """The good ones, or else the best one, whatever other images have."""
+    maps = make_tiny_maps(
+        [(0.9, 3, 5), (0.6, 11, 6)],
+        [(0.3, 12, 9), (0.8, 7, 3)],
+        [(0.9, 4, 4), (0.7, 6, 4)],
+    )
+    samples = [
+        make_tiny_sample((11, 6)),
+        make_tiny_sample(),
+        make_tiny_sample((4, 4), (0, 0)),
+    ]
+    head = say(make_tiny_head(), maps)
+    places = refined_poses(head)
+    head.loss(None, samples)
+    expected = [(11, 6), (7, 3), (4, 4), (6, 4)]
+    assert places[0][:, 0].tolist() == [list(xy) for xy in expected]
+    assert (places[0] == places[0][:, :1]).all()
+
+
+@pytest.mark.parametrize(
+    ('match_thr', 'refined'), [(1.0, (11, 6)), (0.0, None)]
+)
+def test_a_pose_may_just_reach_the_threshold(match_thr, refined):
+    maps = make_tiny_maps([(0.9, 3, 5), (0.6, 11, 6)])
+    head = say(make_tiny_head(match_thr=match_thr), maps)
+    places = refined_poses(head)
+    head.loss(None, [make_tiny_sample((11, 6))])
+    # An OKS of 1 is a match, and one of 0 would be.
+    expected = [refined] if refined else [(3, 5), (11, 6)]
+    assert places[0][:, 0].tolist() == [list(xy) for xy in expected]
+
+
+def tiny_oks(k, distance, area=1000):
+    """OKS on a horizontal line through a joint, and the rows around it."""
+    rows = SPACINGS[k] * np.arange(-2, 3)
+    squares = np.add.outer(rows**2, np.square(distance))
+    return np.exp(-squares / VARIANCES[k])
+
+
+@pytest.mark.parametrize('with_nobody', [False, True])
+def test_losses_by_hand(with_nobody):
+    """A pose 1 px to the left of its person; in the second image nobody."""
+    maps = make_tiny_maps([(0.5, 10, 6)], [(0.5, 2, 2)])
+    samples = [make_tiny_sample((11, 6)), make_tiny_sample()]
+    if not with_nobody:
+        maps, samples = [m[:1] for m in maps], samples[:1]
+    head = say(make_tiny_head(max_instances=1), maps)
+    # The refinement predicts 0.25 everywhere.
+    torch.nn.init.zeros_(head.refinement[-1].weight)
+    torch.nn.init.constant_(head.refinement[-1].bias, 0.25)
+    # One of four offsets is half a cell away, by more than 1 / 9.
+    field = samples[0].gt_fields
+    field.offsets[0, 3, 4] = 0.5
+    field.offset_weights[0, 3, 4:8] = 0.2
+    losses = head.loss(None, samples)
+
+    # (cell - target)^2 of one cell of 4 * 12 * 16, at a weight of 0.5
+    assert losses['loss_heatmap'].item() == pytest.approx(
+        0.5 * 0.25 / (4 * 12 * 16)
+    )
+    assert losses['loss_offset'].item() == pytest.approx(
+        0.01 * 0.2 * (0.5 - 1 / 18) / 4
+    )
+    # The grids' columns are at 10 + (-2, ..., 2) * spacing.
+    maps = [tiny_oks(k, np.arange(-2, 3) * SPACINGS[k] - 1) for k in range(3)]
+    # The second joint's grid has no point that is nearer than its middle.
+    gains = [1 - exp(-1 / 5), 0, exp(-0.36 / 12.8) - exp(-1 / 12.8)]
+    assert losses['loss_oks'].item() == pytest.approx(
+        0.01 * np.mean([g * (0.25 - m) ** 2 for g, m in zip(gains, maps)])
+    )
+    # Empty heatmaps are compared with a Gaussian of sigma 2 at (11, 6), in
+    # windows of 15 x 15 px around the pose; the second image's have no weight.
+    steps = np.arange(-7, 8)
+    squares = np.add.outer(steps**2, (steps - 1) ** 2)
+    error = np.mean(np.exp(-squares / 8) ** 2)
+    assert losses['loss_window'].item() == pytest.approx(
+        np.mean(gains) * error / (1 + with_nobody)
+    )
+
+
+def test_oks_loss_is_a_mean_over_good_poses():
+    """Two of them are as good as one; where nobody is, it is 0."""
+    losses = []
+    for images in (
+        [[(0.5, 10, 6)]],
+        [[(0.5, 10, 6)], [(0.5, 10, 6)]],
+        [[(0.5, 10, 6)], [(0.5, 10, 6)], [(0.5, 1, 1)]],
+    ):
+        maps = make_tiny_maps(*images)
+        head = say(make_tiny_head(max_instances=1).eval(), maps)
+        samples = [make_tiny_sample((11, 6)) for _ in images]
+        losses.append(head.loss(None, samples)['loss_oks'].item())
+    assert losses[0] > 0
+    assert losses[1:] == pytest.approx([losses[0]] * 2)
+
+    head = say(make_tiny_head(), make_tiny_maps([(0.5, 10, 6)]))
+    nobody = head.loss(None, [make_tiny_sample()])
+    assert nobody['loss_oks'] == nobody['loss_window'] == 0
+
+
+def test_grids_that_reach_far():
+    """The widest grid, and no other, says how much of the map is read."""
+    sigmas = (0.01, 0.02, 0.04)  # spacings of 1, 2 and 4 px
+    head = make_tiny_head(
+        expansion=dict(type='KeypointExpansion', sigmas=sigmas, ksize=3)
+    )
+    inputs = []
+    head.refinement.register_forward_pre_hook(
+        lambda module, args: inputs.append(args[0])
+    )
+    _, _, embedding = make_tiny_maps([])
+    poses = torch.tensor([[[8.5, 6], [8.25, 6], [7.75, 5.5]]]).double()
+    head._local_maps(embedding, torch.tensor([0]), poses)
+    (codes,) = inputs
+    for k, spacing_ in enumerate((1, 2, 4)):
+        x, y = poses[0, k].tolist()
+        for row, column in np.ndindex(3, 3):
+            at = x + (column - 1) * spacing_, y + (row - 1) * spacing_
+            assert codes[0, 2 * k : 2 * k + 2, row, column].tolist() == (
+                pytest.approx(at)
+            )
+
+
+def test_centres_that_are_kept():
+    """Those whose score reaches the codec's threshold."""
+    head = make_tiny_head(max_instances=4, adaptation='none').eval()
+    heatmaps, *others = make_tiny_maps(
+        [(0.25, 3, 5), (0.5, 11, 6), (0.2, 8, 2)]
+    )
+    heatmaps[0, :3] = torch.tensor([1.0, 0.5, 0.25]).view(3, 1, 1)
+    (result,) = head.decode((heatmaps, *others))
+    assert result.keypoints[:, 0].tolist() == [[11, 6], [3, 5]]
+    expected = [[0.5, 0.25, 0.125], [0.25, 0.125, 0.0625]]
+    assert result.keypoint_scores.tolist() == expected
+    means = [0.875 / 3, 0.4375 / 3]
+    assert result.bbox_scores.tolist() == pytest.approx(means)
+
+
+def test_defaults_are_those_of_the_official_implementation():
+    head = LOGOCAPHead(
+        in_channels=48,
+        num_keypoints=3,
+        decoder=TINY,
+        expansion=dict(type='KeypointExpansion', sigmas=SIGMAS),
+    )
+    shapes = {k: tuple(v.shape) for k, v in head.state_dict().items()}
+    for name, shape in {
+        'heatmap_branch.0.weight': (32, 48, 1, 1),
+        'heatmap_branch.3.weight': (4, 32, 1, 1),
+        'offset_branch.0.weight': (256, 48, 1, 1),
+        'offset_branch.3.weight': (6, 256, 1, 1),
+        'embedding_branch.0.weight': (64, 48, 1, 1),
+        'refinement.0.weight': (512, 3 * 64, 3, 3),
+        'refinement.3.weight': (256, 512, 3, 3),
+        'refinement.4.gamma': (20, 256),
+        'refinement.6.weight': (128, 256, 3, 3),
+        'refinement.9.weight': (3, 128, 1, 1),
+    }.items():
+        assert shapes[name] == shape, name
+    assert head.adaptation == 'full'
+    assert (head.window_radius, head.window_sigma) == (48, 16)
+    assert (head.target_sigma, head.match_thr) == (4, 0.5)
+    assert (head.oks_loss_weight, head.window_loss_weight) == (0.01, 1)
+    assert head.offset_loss.loss_weight == 0.01
+    error = torch.tensor([[0.05, 1.0]])
+    # Below 1/9 a square, which is 4.5 e^2, else |e| - 1/18; times 0.01.
+    loss = head.offset_loss(error, torch.zeros(1, 2), torch.ones(1, 2))
+    assert loss.item() == pytest.approx(
+        0.01 * (4.5 * 0.05**2 + 17 / 18) / 2, rel=1e-6
+    )
+
+
+def test_exported_parts():
+    for adaptation in ('full', 'partial'):
+        head = make_tiny_head(adaptation=adaptation)
+        assert head.exported_parts == ('refinement',)
+    assert make_tiny_head(adaptation='none').exported_parts == ()
+
+
+def suppress(poses, scores, cfg):
+    """The scores of the poses (N, K, 2) that the NMS keeps."""
+    head = make_tiny_head(adaptation='none').eval()
+    poses, scores = np.asarray(poses, float), np.asarray(scores, float)
+    head.decode = lambda maps: [
+        InstanceData(
+            keypoints=poses,
+            keypoint_scores=scores[:, None].repeat(3, axis=1),
+            bboxes=np.concatenate([poses.min(1), poses.max(1)], axis=1),
+            bbox_scores=scores,
+        )
+    ]
+    (result,) = head.predict(make_feats(1), make_samples(1), cfg)
+    return result.bbox_scores.tolist()
+
+
+@pytest.mark.parametrize('kind', ['nms_dist_thr', 'nms_oks_thr'])
+def test_at_most_thirty_people(kind):
+    shape = np.array([[0, 0], [40, 0], [0, 30]])
+    poses = shape + 1000 * np.arange(32)[:, None, None]
+    scores = np.linspace(0.9, 0.1, 32)
+    cfg = {kind: 0.05}
+    assert suppress(poses, scores, cfg) == scores[:30].tolist()
+    most = dict(cfg, max_num_people=31)
+    assert suppress(poses, scores, most) == scores[:31].tolist()
+    assert suppress(poses, scores, {}) == scores.tolist()
+
+
+def test_how_many_joints_are_close():
+    """Two of three joints are, by less than 0.1 of the diagonal of 50 px."""
+    poses = [[[0, 0], [40, 0], [0, 30]], [[3, 0], [44, 0], [9, 30]]]
+    scores = [0.9, 0.8]
+    # 1, which is 3 // 2, is not enough to match; 2 are more.
+    assert suppress(poses, scores, dict(nms_dist_thr=0.1)) == [0.9]
+    cfg = dict(nms_dist_thr=0.1, nms_joints_thr=2)
+    assert suppress(poses, scores, cfg) == scores
+    # 3 px are not less than 0.06 of it.
+    assert suppress(poses, scores, dict(nms_dist_thr=0.06)) == scores
+
+
+def test_oks_of_the_nms():
+    """Of two poses 2 px apart whose boxes have 1200 px^2 each."""
+    first = np.array([[0, 0], [40, 0], [0, 30]])
+    similar = np.mean([exp(-4 / (2 * (2 * s) ** 2 * 1200)) for s in SIGMAS])
+    assert 0.7 < similar < 0.9
+    poses, scores = [first, first + np.array([0, 2])], [0.8, 0.9]
+    for change, kept in ((1e-6, [0.9, 0.8]), (-1e-6, [0.9])):
+        cfg = dict(nms_oks_thr=similar + change)
+        assert suppress(poses, scores, cfg) == kept
+
+
 # -- Bad input ---------------------------------------------------------------
 
 

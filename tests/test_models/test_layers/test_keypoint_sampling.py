@@ -127,6 +127,35 @@ def test_matrices_are_as_narrow_as_the_span_allows():
     assert cells.min() >= 0 and cells.max() <= 127
 
 
+def test_matrices_of_grids_with_wide_steps():
+    """With a cell more than 2 + 4.28 may need, and no more than there are."""
+    x = torch.tensor([[3.7, 5.84, 7.98], [0.2, 2.34, 4.48]])
+    matrix, cells = axis_matrix(x, 64, span=4.28)
+    assert matrix.shape == (2, 3, 8) and cells.shape == (2, 8)
+    assert cells[:, 0].tolist() == [3, 0]
+    assert_close((matrix * cells[:, None]).sum(-1), x)
+    matrix, cells = axis_matrix(x, 5, span=4.28)
+    assert matrix.shape == (2, 3, 5)
+    assert cells.tolist() == [[0, 1, 2, 3, 4]] * 2
+
+
+@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
+def test_half_precision_is_widened(dtype):
+    torch.manual_seed(0)
+    maps = torch.randn(1, 2, 40, 40).to(dtype)
+    image = torch.tensor([0])
+    x = torch.tensor([[[32.3, 33.2], [20.1, 21.1]]])
+    args = (sample_windows, (x, x, 4)), (sample_codes, (x, x, 1.0))
+    for function, rest in args:
+        expected = function(maps.float(), image, *rest)
+        assert expected.dtype == torch.float32
+        with torch.autocast('cpu', torch.bfloat16):
+            for given in (maps, maps.float()):
+                actual = function(given, image, *rest)
+                assert_close(actual, expected, rtol=0, atol=0)
+        assert_close(function(maps, image, *rest), expected, rtol=0, atol=0)
+
+
 def test_gradients():
     torch.manual_seed(0)
     maps = torch.randn(2, 2, 4, 5, dtype=torch.double, requires_grad=True)

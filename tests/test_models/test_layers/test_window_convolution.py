@@ -43,6 +43,16 @@ def test_full_precision_under_autocast():
     assert_close(out, convolve_windows(windows, kernels), rtol=0, atol=0)
 
 
+def test_many_windows_are_one_by_one():
+    """Also those that do not go in one part."""
+    torch.manual_seed(0)
+    windows, kernels = torch.randn(10, 7, 5, 5), torch.randn(10, 7, 3, 3)
+    out = convolve_windows(windows, kernels)
+    for i in (0, 5, 9):
+        alone = convolve_windows(windows[i : i + 1], kernels[i : i + 1])
+        assert_close(out[i : i + 1], alone)
+
+
 def test_gradients():
     torch.manual_seed(0)
     windows = torch.randn(1, 2, 4, 4).double().requires_grad_()
@@ -50,8 +60,9 @@ def test_gradients():
     assert torch.autograd.gradcheck(convolve_windows, (windows, kernels))
 
 
-def test_peak_between_the_two_largest():
-    windows = torch.zeros(2, 1, 7, 7)
+@pytest.mark.parametrize('dtype', [torch.float32, torch.float64])
+def test_peak_between_the_two_largest(dtype):
+    windows = torch.zeros(2, 1, 7, 7, dtype=dtype)
     windows[0, 0, 2, 5], windows[0, 0, 6, 1] = 0.8, 0.4
     windows[1, 0, 3, 3] = -1  # everything else is a tie at 0
     places, values = find_peaks(windows)
