@@ -31,8 +31,15 @@ backend='pillow').
 Both projects flatten a RoI as channels, rows, columns, have the background as
 last class and x, y, w, h of one class side by side, and count anchors fastest
 within a place of the map, in the order of ratios; so no weight is rearranged.
-Left are small differences: MMDet reads images by OpenCV instead of Pillow,
-and limits how far a box may shrink, not only how far it may grow.
+Left are small differences, all of them MMDet's:
+
+- It reads images by OpenCV instead of Pillow.
+- Its delta2bbox limits how far a box may shrink, not only how far it may
+  grow: to 16/1000 of its size, where Detectron2 has no limit. A box of 30 px
+  that is to shrink to 0 px stays 0.48 px wide.
+- It ranks proposals by the sigmoids of their logits, Detectron2 by the
+  logits. In single precision, different logits above about 16 have the same
+  sigmoid, so that other ones of these proposals may be kept.
 
 All of this was read from the sources and tested with made-up weights, for
 want of one of Detectron2's files. What such a file can tell: that its names
