@@ -7,6 +7,7 @@ layers, configs and JSON take. A bool is no number here.
 
 import sys
 from numbers import Integral, Real
+from pathlib import PurePath
 from typing import Any, Callable, Collection, List, Optional, TypeVar
 
 import numpy as np
@@ -90,6 +91,13 @@ def one_of(name: str, value: T, choices: Collection[T]) -> T:
         pass
     expected = ', '.join(map(repr, choices))
     raise ValueError(f'{name} must be one of {expected}, got {value!r}')
+
+
+def file_path(name: str, value: Any) -> str:
+    """The path of a file, as text or a path object."""
+    if isinstance(value, (str, PurePath)) and str(value):
+        return str(value)
+    raise ValueError(f'{name} must be the path of a file, got {value!r}')
 
 
 def _integer(name: str, value: Any, low: int) -> int:

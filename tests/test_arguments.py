@@ -2,12 +2,14 @@
 
 import math
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from mmpose_ext.arguments import (
     each,
+    file_path,
     finite,
     fraction,
     non_negative,
@@ -92,6 +94,16 @@ def test_each_wants_a_sequence_of_the_length(values, length, expected):
     with pytest.raises(ValueError, match=said) as e:
         each(positive_int, 'size', values, length)
     assert str(e.value).endswith(repr(values))
+
+
+def test_file_path():
+    assert file_path('out', 'a/b.json') == 'a/b.json'
+    assert file_path('out', Path('a/b.json')) == 'a/b.json'
+    for value in ('', None, 5, True, b'a', ['a'], math.nan):
+        said = r'^out must be the path of a file, got '
+        with pytest.raises(ValueError, match=said) as e:
+            file_path('out', value)
+        assert str(e.value).endswith(repr(value))
 
 
 def test_one_of():

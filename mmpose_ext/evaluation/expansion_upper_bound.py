@@ -1,11 +1,13 @@
 """How good poses would be if each keypoint moved to its best near point."""
 
+from numbers import Integral
 from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
 
 import numpy as np
 from mmengine.logging import print_log
 from mmpose.registry import METRICS
 
+from ..arguments import each, one_of, positive_int
 from ..codecs import KeypointExpansion
 from ..errors import InputError
 from .empty_safe_coco_metric import EmptySafeCocoMetric
@@ -83,12 +85,13 @@ class ExpansionUpperBound(EmptySafeCocoMetric):
                 'an upper bound needs ground truth, so that format_only '
                 'cannot be True'
             )
-        if match not in ('best', 'sum'):
-            raise ValueError(f"match must be best or sum, got '{match}'")
-        self.ksizes = (ksizes,) if isinstance(ksizes, int) else tuple(ksizes)
+        one = isinstance(ksizes, Integral) or ksizes is None
+        self.ksizes = tuple(
+            each(positive_int, 'ksizes', [ksizes] if one else ksizes)
+        )
         self.sigmas = sigmas
         self.scale_by_sigma = scale_by_sigma
-        self.match = match
+        self.match = one_of('match', match, ('best', 'sum'))
         # Whether they are good shall show before the work, not after it.
         self._make_codecs([1.0] if sigmas is None else sigmas)
 

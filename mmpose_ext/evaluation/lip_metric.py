@@ -11,6 +11,7 @@ from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 from mmpose.registry import METRICS
 
+from ..arguments import file_path, one_of, positive
 from ..errors import InputError
 from ..files import write_atomic
 
@@ -74,8 +75,8 @@ class LIPPCKh(BaseMetric):
             Defaults to ``None``, which is ``'lip'``.
 
     Raises:
-        ValueError: If ``thr`` is not positive, the submission file is there
-            already, or a sample has not one person of 16 joints.
+        ValueError: If an argument is out of its range, the submission file
+            is there already, or a sample has not one person of 16 joints.
     """
 
     default_prefix = 'lip'
@@ -89,14 +90,15 @@ class LIPPCKh(BaseMetric):
         prefix: Optional[str] = None,
     ):
         super().__init__(collect_device=collect_device, prefix=prefix)
-        if thr <= 0:
-            raise ValueError(f'thr must be positive, got {thr}')
+        self.thr = positive('thr', thr)
+        one_of('overwrite', overwrite, (False, True))
+        if submission_file is not None:
+            submission_file = file_path('submission_file', submission_file)
         if submission_file and osp.exists(submission_file) and not overwrite:
             raise InputError(
                 f"submission_file '{submission_file}' exists already: choose "
                 'another name, or set overwrite=True'
             )
-        self.thr = thr
         self.submission_file = submission_file
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:

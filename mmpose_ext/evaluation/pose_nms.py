@@ -4,6 +4,8 @@ from typing import Optional
 
 import numpy as np
 
+from ..arguments import non_negative_int, positive, positive_int
+
 
 def nearby_pose_nms(
     keypoints: np.ndarray,
@@ -59,16 +61,14 @@ def nearby_pose_nms(
     num_joints = keypoints.shape[1]
     if num_joints_thr is None:
         num_joints_thr = num_joints // 2
-    if not 0 <= num_joints_thr < num_joints:
+    non_negative_int('num_joints_thr', num_joints_thr)
+    if num_joints_thr >= num_joints:
         raise ValueError(
             f'num_joints_thr must be in [0, {num_joints}) for {num_joints} '
             f'joints, got {num_joints_thr}'
         )
-    if dist_thr <= 0 or max_instances < 1:
-        raise ValueError(
-            'dist_thr and max_instances must be positive, got '
-            f'{dist_thr} and {max_instances}'
-        )
+    positive('dist_thr', dist_thr)
+    positive_int('max_instances', max_instances)
 
     diagonals = np.linalg.norm(np.ptp(keypoints, axis=1), axis=-1)
     distances = np.linalg.norm(keypoints[:, None] - keypoints, axis=-1)

@@ -12,6 +12,7 @@ from mmdet.registry import METRICS
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 
+from ..arguments import file_path, one_of
 from ..errors import InputError
 from ..files import write_json
 from .coco_api import CheckedTruth
@@ -59,7 +60,8 @@ class CocoKeypointMetric(BaseMetric):
             Defaults to ``None``, which is ``'coco'``.
 
     Raises:
-        ValueError: If ``format_only`` lacks an ``outfile_prefix``.
+        ValueError: If an argument is out of its range, or ``format_only``
+            lacks an ``outfile_prefix``.
         InputError: If the annotation file is missing or not in COCO's
             format, or the file of results exists.
     """
@@ -77,21 +79,25 @@ class CocoKeypointMetric(BaseMetric):
         prefix: Optional[str] = None,
     ):
         super().__init__(collect_device=collect_device, prefix=prefix)
+        self.with_bbox = one_of('with_bbox', with_bbox, (False, True))
+        self.format_only = one_of('format_only', format_only, (False, True))
+        one_of('overwrite', overwrite, (False, True))
         if format_only and outfile_prefix is None:
             raise ValueError(
                 'format_only=True writes a file and nothing else: expected '
                 'an outfile_prefix, got None'
             )
-        self.outfile = outfile_prefix and f'{outfile_prefix}.keypoints.json'
+        self.ann_file = file_path('ann_file', ann_file)
+        self.outfile = None
+        if outfile_prefix is not None:
+            start = file_path('outfile_prefix', outfile_prefix)
+            self.outfile = f'{start}.keypoints.json'
         if self.outfile and osp.exists(self.outfile) and not overwrite:
             raise InputError(
                 f"'{self.outfile}' exists already: choose another "
                 'outfile_prefix, or set overwrite=True'
             )
-        self.ann_file = ann_file
-        self.with_bbox = with_bbox
-        self.format_only = format_only
-        self._truth = _quietly(CheckedTruth, ann_file)
+        self._truth = _quietly(CheckedTruth, self.ann_file)
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Keep the keypoints of a batch.

@@ -8,6 +8,7 @@ from mmdet.registry import DATASETS
 from mmengine.hub import get_config
 from mmpose.datasets.datasets.utils import parse_pose_metainfo
 
+from ..arguments import non_negative_int
 from ..errors import InputError
 from .coco_api import CheckedCOCO
 
@@ -47,6 +48,7 @@ class CocoPersonDataset(CocoDataset):
       ``poly2mask`` of the loading transform, its default.
 
     Raises:
+        ValueError: ``min_keypoints`` is no whole number of at least 0.
         InputError: The file lacks the category, a person has another number
             of keypoints than the metainfo, or ``filter_cfg`` keeps no image.
     """
@@ -126,7 +128,10 @@ class CocoPersonDataset(CocoDataset):
             list[dict]: The data infos that are kept.
         """
         kept = super().filter_data()
-        minimum = (self.filter_cfg or {}).get('min_keypoints', 0)
+        minimum = non_negative_int(
+            "filter_cfg['min_keypoints']",
+            (self.filter_cfg or {}).get('min_keypoints', 0),
+        )
         if minimum > 0 and not self.test_mode:
             kept = [i for i in kept if _count_labelled(i) >= minimum]
         if self.data_list and not kept:

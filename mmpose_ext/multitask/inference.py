@@ -87,6 +87,9 @@ class MultiTaskDrawer:
         dataset_meta (dict): That of the predictor.
         kpt_thr (float): Keypoints of a lower score are not drawn. Defaults
             to 0.3.
+
+    Raises:
+        ValueError: If ``kpt_thr`` is no finite number.
     """
 
     def __init__(self, dataset_meta: dict, kpt_thr: float = 0.3):

@@ -9,6 +9,7 @@ from mmengine.structures import InstanceData
 from mmpose.structures import PoseDataSample
 from mmpose.visualization import PoseLocalVisualizer
 
+from ..arguments import finite
 from ..inference.drawing import strokes
 
 
@@ -30,13 +31,16 @@ class MultiTaskVisualizer(DetLocalVisualizer):
             of a softmax over the cells, as Detectron2's, are small: 0.05
             serves there.) Defaults to 0.3.
         kwargs: Of MMDet's ``DetLocalVisualizer``.
+
+    Raises:
+        ValueError: If ``kpt_thr`` is no finite number.
     """
 
     def __init__(
         self, name: str = 'visualizer', kpt_thr: float = 0.3, **kwargs
     ):
         super().__init__(name, **kwargs)
-        self.kpt_thr = kpt_thr
+        self.kpt_thr = finite('kpt_thr', kpt_thr)
         self._skeletons = PoseLocalVisualizer()
 
     # What MMDet's add_datasample, which looks after thresholds and files,

@@ -11,6 +11,13 @@ from mmdet.registry import MODELS
 from mmengine.model import BaseModule, kaiming_init, normal_init
 from torch import Tensor, nn
 
+from ..arguments import (
+    non_negative,
+    non_negative_int,
+    one_of,
+    positive,
+    positive_int,
+)
 from .heatmap_refinement import refine_heatmaps
 from .keypoint_heatmaps import (
     decode_bicubic,
@@ -26,6 +33,8 @@ _CHOICES = dict(
     activation=('sigmoid', 'none'),
     loss=('mse', 'bce', 'ce'),
     decode=('parabola', 'bicubic'),
+    heatmap_refine=(False, True),
+    occluded_as_zero=(False, True),
 )
 
 
@@ -110,13 +119,15 @@ class OffsetKeypointHead(BaseModule):
         init_cfg: Optional[dict] = None,
     ):
         super().__init__(init_cfg)
-        given = dict(activation=activation, loss=loss, decode=decode)
+        given = dict(
+            activation=activation,
+            loss=loss,
+            decode=decode,
+            heatmap_refine=heatmap_refine,
+            occluded_as_zero=occluded_as_zero,
+        )
         for name, value in given.items():
-            if value not in _CHOICES[name]:
-                raise ValueError(
-                    f'expected {name} to be one of {_CHOICES[name]}, got '
-                    f'{value!r}'
-                )
+            one_of(name, value, _CHOICES[name])
         if loss == 'bce' and activation == 'none':
             raise ValueError("loss='bce' needs activation='sigmoid'")
         if activation == 'sigmoid' and (loss == 'ce' or decode == 'bicubic'):
@@ -124,12 +135,16 @@ class OffsetKeypointHead(BaseModule):
                 "loss='ce' and decode='bicubic' are of logits: they need "
                 "activation='none'"
             )
+        in_channels = positive_int('in_channels', in_channels)
+        conv_channels = positive_int('conv_channels', conv_channels)
+        num_convs = non_negative_int('num_convs', num_convs)
+        num_keypoints = positive_int('num_keypoints', num_keypoints)
         self.num_keypoints = num_keypoints
         self.activation = activation
         self.loss_type = loss
-        self.pos_weight = pos_weight
-        self.loss_weight = loss_weight
-        self.sigma = sigma
+        self.pos_weight = non_negative('pos_weight', pos_weight)
+        self.loss_weight = non_negative('loss_weight', loss_weight)
+        self.sigma = positive('sigma', sigma)
         self.occluded_as_zero = occluded_as_zero
         self.decode_type = decode
 

@@ -14,6 +14,8 @@ from mmdet.datasets.transforms import LoadAnnotations, PackDetInputs
 from mmdet.registry import TRANSFORMS
 from mmdet.structures.bbox import autocast_box_type
 
+from ..arguments import positive
+
 # What has one entry per person.
 _PER_PERSON = (
     'gt_bboxes',
@@ -216,9 +218,7 @@ class FilterMultiTask(BaseTransform):
 
     def __init__(self, min_size: float = 1.0):
         super().__init__()
-        if not min_size > 0:
-            raise ValueError(f'min_size must be positive, got {min_size}')
-        self.min_size = min_size
+        self.min_size = positive('min_size', min_size)
 
     @autocast_box_type()
     def transform(self, results: Dict) -> dict:

@@ -282,8 +282,3 @@ def test_submission_is_not_lost(tmp_path):
         metric.process([], [sample(person(), person())])
         metric.evaluate(1)
     assert path.read_text().startswith('a.jpg,100,200,')
-
-
-def test_refuses_a_wrong_threshold():
-    with pytest.raises(ValueError, match='thr must be positive, got 0'):
-        LIPPCKh(thr=0)

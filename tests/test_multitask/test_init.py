@@ -1,0 +1,82 @@
+"""What the classes for MMDet have in common."""
+
+import math
+
+import numpy as np
+import pytest
+
+from mmpose_ext import multitask
+from mmpose_ext.multitask.inference import MultiTaskDrawer
+
+SIZES = (None, 'text', '', True, math.nan, 0, -1, 2.5, 8.0, [], {})
+WEIGHTS = (None, 'text', True, math.nan, math.inf, -0.5, [], {}, 10**400)
+FLAGS = (None, 'False', 2, math.nan, [], {})
+NAMES = (None, 'text', True, 1, math.nan, [], {})
+PATHS = (None, '', 5, True, math.nan, ['a.json'], {})
+WRONG = {
+    'OffsetKeypointHead': dict(
+        num_keypoints=SIZES,
+        in_channels=SIZES,
+        conv_channels=SIZES,
+        num_convs=(None, 'text', True, math.nan, -1, 2.5, []),
+        heatmap_refine=FLAGS,
+        activation=NAMES,
+        loss=NAMES,
+        pos_weight=WEIGHTS,
+        loss_weight=WEIGHTS,
+        sigma=(*WEIGHTS, 0),
+        occluded_as_zero=FLAGS,
+        decode=NAMES,
+    ),
+    'FilterMultiTask': dict(min_size=(*WEIGHTS, 0)),
+    'MultiTaskVisualizer': dict(kpt_thr=(None, 'text', True, math.nan, [])),
+    'CocoKeypointMetric': dict(
+        ann_file=PATHS,
+        with_bbox=FLAGS,
+        format_only=FLAGS,
+        outfile_prefix=PATHS[1:],
+        overwrite=FLAGS,
+    ),
+}
+CASES = [
+    (name, argument, value)
+    for name, arguments in WRONG.items()
+    for argument, values in arguments.items()
+    for value in values
+]
+
+
+@pytest.mark.parametrize(('name', 'argument', 'value'), CASES)
+def test_nonsense_is_refused_by_name(name, argument, value):
+    arguments = {argument: value}
+    if name == 'CocoKeypointMetric':
+        arguments.setdefault('ann_file', 'no.json')
+    with pytest.raises(ValueError, match=rf'^{argument} must be .* got '):
+        getattr(multitask, name)(**arguments)
+
+
+def test_numbers_of_numpy_are_numbers():
+    head = multitask.OffsetKeypointHead(
+        num_keypoints=np.int64(3),
+        in_channels=np.int64(4),
+        conv_channels=np.int32(8),
+        num_convs=np.int64(1),
+        sigma=np.float32(2),
+    )
+    assert head.heatmap_deconv.weight.shape == (8, 3, 4, 4)
+    assert type(head.num_keypoints) is int and type(head.sigma) is float
+
+
+def test_threshold_of_the_drawer():
+    with pytest.raises(ValueError, match=r'^kpt_thr must be .* nan$'):
+        MultiTaskDrawer({}, math.nan)
+
+
+@pytest.mark.parametrize('value', ['1', None, True, math.nan, -1, 1.5, []])
+def test_filter_of_the_dataset(value):
+    dataset = multitask.CocoPersonDataset(
+        filter_cfg=dict(min_keypoints=value), lazy_init=True
+    )
+    dataset.data_list, dataset.cat_ids = [], []
+    with pytest.raises(ValueError, match=r"^filter_cfg\['min_keypoints'\] mu"):
+        dataset.filter_data()
