@@ -123,6 +123,19 @@ def tiny_config(toy_persons, tmp_path_factory) -> Path:
     return path
 
 
+@pytest.fixture(scope='session')
+def visibility_config(tiny_config) -> Path:
+    """The config with its head inside MMPose's ``VisPredictHead``."""
+    path = tiny_config.with_name('visibility.py')
+    path.write_text(
+        f"_base_ = '{tiny_config}'\n"
+        'head = {{_base_.model.head}}\n'
+        "model = dict(head=dict(_delete_=True, type='VisPredictHead', "
+        'pose_cfg=head))\n'
+    )
+    return path
+
+
 TINY_DETECTOR = """
 default_scope = 'mmdet'
 norm = dict(type='BN')

@@ -15,6 +15,7 @@ from mmpose.models.pose_estimators.base import BasePoseEstimator
 from mmpose.registry import MODELS
 from torch import Tensor, nn
 
+from ..models.pose_estimators import keypoint_head
 from .folding import fold_batch_norms, tensors_in
 
 # Largest difference of an output, in parts of its largest value.
@@ -63,7 +64,7 @@ def speed_up(
         fold_batch_norms(fast, lambda: fast(images, None, mode='tensor'))
         if images.device.type == 'cpu':
             fast = fast.to(memory_format=torch.channels_last)
-            _return_contiguous(fast.head)
+            _return_contiguous(keypoint_head(fast))
         pairs = zip(*(tensors_in(outputs_of(net)) for net in (model, fast)))
         difference = max(float(_difference(a, b)) for a, b in pairs)
     except Exception as e:  # any head may want more than an image
@@ -123,7 +124,7 @@ class FastTestHook(Hook):
 
 def _random_image(model: BasePoseEstimator) -> Optional[Tensor]:
     """A normalised image of the size that the model's codec expects."""
-    codec = getattr(getattr(model, 'head', None), 'decoder', None)
+    codec = getattr(keypoint_head(model), 'decoder', None)
     if not hasattr(codec, 'input_size'):
         return None
     width, height = codec.input_size

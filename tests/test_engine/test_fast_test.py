@@ -73,6 +73,44 @@ def test_other_outputs_are_not_accepted(model, change, warnings, monkeypatch):
     assert len(warnings) == 1 and 'outputs change' in warnings[0]
 
 
+@pytest.mark.parametrize(
+    ('change', 'accepted'), [(0.9e-4, True), (1.1e-4, False)]
+)
+@pytest.mark.parametrize('sign', [1, -1])
+def test_the_tolerance_is_1e_4_of_the_largest_output(
+    change, accepted, sign, model, warnings, monkeypatch
+):
+    def scale(network, run):
+        """All outputs grow or shrink by the same part of them."""
+        for parameter in network.head.final_layer.parameters():
+            parameter.data *= 1 + sign * change
+
+    monkeypatch.setattr(fast_test, 'fold_batch_norms', scale)
+    # Whatever the outputs are in size.
+    for parameter in model.head.final_layer.parameters():
+        parameter.data *= 50
+    assert (speed_up(model) is not model) == accepted
+    found = [] if accepted else ['1.1e-04']
+    assert [w.rpartition('change by ')[2] for w in warnings] == found
+
+
+def test_a_head_inside_another(visibility_config, warnings):
+    torch.manual_seed(0)
+    model = MODELS.build(Config.fromfile(visibility_config).model)
+    fast = speed_up(model)  # of an image of its codec's size
+    assert has_norms(model) and not has_norms(fast)
+    assert warnings == []
+    images = torch.randn(2, 3, 96, 64)
+    with torch.no_grad():
+        want, got = (m(images, None, mode='tensor') for m in (model, fast))
+        feats = fast.extract_feat(images)
+        maps = fast.head.pose_head(feats)
+    for a, b in zip(want, got):
+        torch.testing.assert_close(b, a, rtol=1e-4, atol=1e-6)
+    # What MMPose's flip test of offsets needs.
+    assert maps.is_contiguous()
+
+
 def test_unknown_input_size(model, warnings):
     model.head.decoder = None
     assert speed_up(model) is model

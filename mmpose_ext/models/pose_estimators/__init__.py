@@ -2,8 +2,10 @@ from .fused_flip import (
     FusedFlipBottomupPoseEstimator,
     FusedFlipTopdownPoseEstimator,
 )
+from .keypoint_head import keypoint_head
 
 __all__ = [
     'FusedFlipBottomupPoseEstimator',
     'FusedFlipTopdownPoseEstimator',
+    'keypoint_head',
 ]

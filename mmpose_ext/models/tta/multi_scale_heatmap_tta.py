@@ -13,6 +13,7 @@ from mmpose.structures import PoseDataSample
 from torch import Tensor, nn
 
 from ...errors import InputError
+from ..pose_estimators import keypoint_head
 from .cells import Cells, cells_of
 
 # The same persons at one size of the input.
@@ -37,6 +38,9 @@ class MultiScaleHeatmapTTA(BaseTTAModel):
     The frame has the codec's heatmap size. For a codec with ``any_resolution
     = True``, such as ``BackgroundHeatmap``, it has its input size: the paper
     averages maps that are as large as the image.
+
+    Of a ``VisPredictHead`` the head inside it makes the heatmaps, and the
+    visibilities of all scales are averaged.
 
     The test pipeline has to end in ``TestTimeAug`` with one ``TopdownAffine``
     per scale: :func:`~mmpose_ext.engine.tta.add_tta` makes one of a config.
@@ -103,9 +107,10 @@ class MultiScaleHeatmapTTA(BaseTTAModel):
             ``pred_instances`` in pixels of the image; ``pred_fields`` only if
             the module's ``test_cfg`` has ``output_heatmaps``.
         """
+        head = keypoint_head(self.module)
         if not hasattr(data_samples_list[0][0], 'pred_fields'):
             raise InputError(
-                f'{type(self.module.head).__name__} has not put out heatmaps '
+                f'{type(head).__name__} has not put out heatmaps '
                 "with test_cfg=dict(output_heatmaps=True), as MMPose's "
                 'HeatmapHead does'
             )
@@ -119,6 +124,14 @@ class MultiScaleHeatmapTTA(BaseTTAModel):
         )
         merged = sum(self._resample(batch, reference) for batch in scales)
         merged = merged / len(scales)
+        instances = head.decode(merged)
+        if head is not self.module.head:
+            # The visibility that VisPredictHead adds is of no map.
+            for found, samples in zip(instances, data_samples_list):
+                found.keypoints_visible = np.mean(
+                    [s.pred_instances.keypoints_visible for s in samples],
+                    axis=0,
+                )
 
         for sample in reference:
             del sample.pred_fields
@@ -129,7 +142,7 @@ class MultiScaleHeatmapTTA(BaseTTAModel):
             fields = [PixelData(heatmaps=maps) for maps in merged]
         self.module.test_cfg = self.test_cfg  # with its keypoint selection
         return self.module.add_pred_to_datasample(
-            self.module.head.decode(merged), fields, list(reference)
+            instances, fields, list(reference)
         )
 
     def _frame(self) -> Cells:
@@ -210,7 +223,7 @@ def _heatmap_codec(module: nn.Module):
             'test-time augmentation over scales is for top-down models, got '
             f'a {type(module).__name__}: expected a TopdownPoseEstimator'
         )
-    head = getattr(module, 'head', None)
+    head = keypoint_head(module)
     codec = getattr(head, 'decoder', None)
     needed = ('input_size', 'heatmap_size', 'scale_factor')
     if not all(hasattr(codec, name) for name in needed):

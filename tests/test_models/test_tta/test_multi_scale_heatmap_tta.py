@@ -290,6 +290,28 @@ def test_one_scale_is_the_plain_model(codec, flip, tiny_config):
         assert abs(a.keypoints - c.keypoints).max() > 1e-3
 
 
+@pytest.mark.parametrize('flip', [False, True])
+def test_a_head_that_also_predicts_visibility(flip, visibility_config):
+    def visible(*args, **kwargs):
+        found = predict(visibility_config, *args, **kwargs)
+        return np.array([s.pred_instances.keypoints_visible for s in found])
+
+    test_cfg = dict(flip_test=flip)
+    plain = predict(visibility_config, test_cfg=test_cfg)
+    one = predict(visibility_config, scales=[1], flip_test=flip)
+    for a, b in zip(plain, one):
+        a, b = a.pred_instances, b.pred_instances
+        assert set(a.keys()) == set(b.keys())
+        for key in a.keys():  # noqa: SIM118, InstanceData iterates otherwise
+            np.testing.assert_allclose(a[key], b[key], rtol=0, atol=1e-5)
+    at_1 = visible(scales=[1], flip_test=flip)
+    at_2 = visible(scales=[2], flip_test=flip)
+    assert at_1.shape == (3, 1, 17)
+    assert abs(at_1 - at_2).max() > 1e-4
+    both = visible(scales=[1, 2], flip_test=flip)
+    np.testing.assert_allclose(both, (at_1 + at_2) / 2, rtol=0, atol=1e-6)
+
+
 def test_samples_stay_fit_for_metrics(tiny_config):
     plain = predict(tiny_config)
     augmented = predict(tiny_config, scales=(0.5, 1, 1.5))
