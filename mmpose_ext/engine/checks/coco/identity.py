@@ -137,12 +137,16 @@ def shift_annotations(table: CocoTable) -> None:
 
 
 def number_the_person(table: CocoTable) -> None:
-    """Give the only category that has keypoints the id 1.
+    """Give the only category that has labelled keypoints the id 1.
 
     MMPose gives this id to all bottom-up predictions, and takes no other
     from a file of detected boxes, so that another one would score 0.
     """
-    found = {a['category_id'] for a in table.annotations if a.get('keypoints')}
+    found = {
+        a['category_id']
+        for a in table.annotations
+        if a.get('keypoints') and a['num_keypoints']
+    }
     if len(found) != 1 or found == {_PERSON}:
         return
     (id_,) = found

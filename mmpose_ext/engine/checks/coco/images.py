@@ -4,6 +4,8 @@ import os.path as osp
 import warnings
 from typing import List, Optional, Tuple
 
+import cv2
+import mmcv
 import numpy as np
 from PIL import Image
 
@@ -14,6 +16,9 @@ from .table import CocoTable, as_numbers, has_floats
 _HEADERS_READ = 1000
 _ORIENTATION = 0x0112  # the EXIF tag
 _TURNED = (5, 6, 7, 8)  # by a quarter, with or without a mirror
+# What Pillow and OpenCV raise for files that are no image, or too large.
+_UNREADABLE = (OSError, ValueError, SyntaxError, cv2.error)
+_UNREADABLE += (Image.DecompressionBombError,)
 
 
 def check_images(table: CocoTable, with_names: bool) -> None:
@@ -105,9 +110,12 @@ def _read_size(path: str, turns: bool) -> Optional[Tuple[int, int]]:
     try:
         with warnings.catch_warnings(), Image.open(path) as image:
             warnings.simplefilter('ignore')
-            width, height = image.size
-            if turns and image.getexif().get(_ORIENTATION) in _TURNED:
-                return height, width
-            return width, height
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+            if image.getexif().get(_ORIENTATION) not in _TURNED:
+                return image.size
+        # Which formats are turned differs between versions of OpenCV.
+        with open(path, 'rb') as f:
+            flag = 'color' if turns else 'unchanged'
+            loaded = mmcv.imfrombytes(f.read(), flag=flag)
+        return None if loaded is None else loaded.shape[1::-1]
+    except _UNREADABLE:
         return None

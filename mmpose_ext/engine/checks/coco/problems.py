@@ -10,6 +10,7 @@ from mmengine.logging import print_log
 from ....errors import InputError
 
 _SHOWN = 10
+_LONGEST = 150
 _repr = Repr()
 _repr.maxlist = _repr.maxdict = 6
 _repr.maxstring = _repr.maxother = 60
@@ -29,7 +30,8 @@ def show(value) -> str:
     """A value of a file as a message shows it: short, and printable."""
     if value is MISSING:
         return repr(value)
-    return _repr.repr(value)
+    text = _repr.repr(value)
+    return text if len(text) <= _LONGEST else f'{text[:_LONGEST]}...'
 
 
 class Problems:

@@ -43,7 +43,7 @@ def read_annotations(
     - unlabelled keypoints that are not finite are at 0, 0;
     - annotations without keypoints, beside others that have some, have
       unlabelled ones; ``num_keypoints`` is the number of labelled keypoints
-      (or of visible ones, as in CrowdPose);
+      (which CrowdPose counts in its own way);
     - annotations without a segmentation have an empty mask, as run lengths;
       polygons of fewer than three points are left out;
     - ``iscrowd`` is 0 where it is missing;

@@ -4,8 +4,9 @@ from typing import Any, List, Optional, Set
 
 import numpy as np
 
+from ....errors import InputError
 from .columns import whole
-from .problems import MISSING, Problems, show
+from .problems import MISSING, Problems, show, some
 
 
 class CocoTable:
@@ -90,15 +91,13 @@ def check_structure(content, problems: Problems) -> None:
         InputError: Something is wrong, so that nothing else can be checked.
     """
     if not isinstance(content, dict) or 'images' not in content:
-        got = f'an object with {sorted(content)[:5]}'
-        if not isinstance(content, dict):
-            got = f'a {type(content).__name__}'
-        problems.add(
-            'the whole',
-            f'not in COCO format: got {got}',
-            "an object with 'images', 'annotations' and 'categories'",
+        got = f'a {type(content).__name__}'
+        if isinstance(content, dict):
+            got = f'an object with {some(map(show, content), 5)}'
+        raise InputError(
+            f'{problems.what} is not in COCO format: expected an object with '
+            f"'images', 'annotations' and 'categories', got {got}"
         )
-        problems.raise_any()
     content.setdefault('annotations', [])
     if not content['annotations'] and type(content['annotations']) is list:
         content.setdefault('categories', [])
