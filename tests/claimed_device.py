@@ -4,7 +4,7 @@ The claim belongs to a storage, so views, what autograd saves and gradients
 have it too. Two modes watch what is done: one answers what code asks a tensor
 (``device``, ``is_cuda``) and does what moves data from one device to the
 other; the other sees every operator, also those inside PyTorch's functions
-and in the backward pass.
+and in the backward pass, of whose Python code the first sees nothing.
 """
 
 import re
@@ -280,6 +280,8 @@ class _Operators(TorchDispatchMode):
             self._check_index(*args[:3])
             tensors = [args[0], *args[2:3]]
         number = torch.Tag.pointwise in func.tags or operator in _WITH_NUMBER
+        # But nothing of the CPU can be written to.
+        number &= not func._schema.is_mutable or device.has(tensors[0])
         if not all(
             device.has(t) or (number and t.dim() == 0) for t in tensors
         ):

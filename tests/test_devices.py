@@ -73,6 +73,7 @@ MIXES = {
     'where': lambda x, c: torch.where(c > 0, x, 0),
     'mask of the CPU': lambda x, c: x.masked_fill_(c > 0, 0),
     'values of the CPU': lambda x, c: x.index_put_((x > 2,), c[0]),
+    'in place': lambda x, c: c.sum().add_(x.sum()),
     'inside a function': lambda x, c: F.mse_loss(x, c),
     'constant': lambda x, c: x * torch.tensor([1.0, 2, 3]),
     'new tensor on the CPU': lambda x, c: x + torch.arange(3),
@@ -93,7 +94,7 @@ def test_planted_mixes_are_found(name):
     assert device.mixes[0].endswith('in test_devices.py:<lambda>')
 
 
-ALL = {
+WAITING = {
     'item': ('value', lambda x, c: x.sum().item()),
     'bool': ('value', lambda x, c: 1 if x.isfinite().all() else 0),
     'float': ('value', lambda x, c: float(x[0, 0])),
@@ -130,9 +131,9 @@ def set_at(x, index, value):
     x[index] = value
 
 
-@pytest.mark.parametrize('name', ALL)
+@pytest.mark.parametrize('name', WAITING)
 def test_planted_waits_are_found(name):
-    why, function = ALL[name]
+    why, function = WAITING[name]
     device = run(function)
     assert device.mixes == []
     assert [wait.why for wait in device.waits] == [why]

@@ -750,6 +750,8 @@ def test_other_shapes_are_refused():
         (maps(1, 4, 8, 8), maps(1, 8, 8, 8)),
         (maps(2, 4, 8, 8), maps(1, 6, 8, 8)),
         (maps(1, 4, 8, 8), maps(1, 6, 8, 4)),
+        (maps(1, 4, 8), maps(1, 6, 8)),
+        (maps(1, 4, 8, 8, 8), maps(1, 6, 8, 8, 8)),
     ):
         with pytest.raises(ValueError, match=r'\(B, K \+ 1, H, W\).* got \('):
             codec().batch_decode(heatmaps, offsets)
@@ -805,6 +807,15 @@ def test_refuses_what_is_no_number_or_too_low(name, lowest):
             codec(**{name: value})
         assert str(e.value).startswith(f'{name} must be a')
         assert str(e.value).endswith(f', got {value!r}')
+
+
+def test_defaults_are_those_of_the_official_implementation():
+    c = codec()
+    assert c.sigma == (4, 2)
+    assert (c.offset_radius, c.background_weight) == (4, 0.1)
+    assert c.min_area == 32**2
+    assert (c.decode_nms_kernel, c.decode_max_instances) == (3, 30)
+    assert c.decode_thr == 0.01
 
 
 def test_takes_numbers_of_numpy():

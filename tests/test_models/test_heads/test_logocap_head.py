@@ -879,6 +879,24 @@ def test_centres_that_are_kept():
     assert result.bbox_scores.tolist() == pytest.approx(means)
 
 
+@pytest.mark.parametrize(
+    ('predicted', 'used'), [(-0.5, 0), (0.5, 0.5), (2, 1)]
+)
+def test_predictions_of_the_refinement_are_cut(predicted, used):
+    """To [0, 1]; a window with one peak of 1 is spread over 5 x 5 px."""
+    head = make_tiny_head(max_instances=1).eval()
+    torch.nn.init.zeros_(head.refinement[-1].weight)
+    torch.nn.init.constant_(head.refinement[-1].bias, predicted)
+    heatmaps, *others = make_tiny_maps([(0.5, 8, 6)])
+    heatmaps[0, :3, 6, 8] = 1
+    (result,) = head.decode((heatmaps, *others))
+    assert len(result) == (used > 0)
+    expected = [[used / 25 * 0.5] * 3] * len(result)
+    np.testing.assert_allclose(
+        result.keypoint_scores, np.reshape(expected, (-1, 3))
+    )
+
+
 def test_defaults_are_those_of_the_official_implementation():
     head = LOGOCAPHead(
         in_channels=48,
