@@ -22,10 +22,11 @@ train_pipeline = [
 val_pipeline = _base_.val_pipeline
 val_pipeline[1] = dict(type='GetBBoxCenterScale')
 
+dataset_type = 'CocoDataset'
 data_root = 'data/coco/'
 train_dataloader = dict(
     dataset=dict(
-        type='CocoDataset',
+        type=dataset_type,
         data_root=data_root,
         ann_file='annotations/person_keypoints_train2017.json',
         data_prefix=dict(img='train2017/'),
@@ -34,7 +35,7 @@ train_dataloader = dict(
 )
 test_dataloader = dict(
     dataset=dict(
-        type='CocoDataset',
+        type=dataset_type,
         data_root=data_root,
         ann_file='annotations/person_keypoints_val2017.json',
         data_prefix=dict(img='val2017/'),

@@ -99,6 +99,9 @@ val_pipeline = [
     dict(type='PackPoseInputs'),
 ]
 
+# MMPose's inferencer asks for these two.
+data_mode = 'topdown'
+dataset_type = 'LIPDataset'
 data_root = 'data/lip/'
 train_dataloader = dict(
     batch_size=32,
@@ -106,7 +109,7 @@ train_dataloader = dict(
     persistent_workers=True,
     sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(
-        type='LIPDataset',
+        type=dataset_type,
         data_root=data_root,
         ann_file='TrainVal_pose_annotations/lip_train_set.csv',
         data_prefix=dict(img='TrainVal_images/train_images/'),
@@ -120,7 +123,7 @@ test_dataloader = dict(
     drop_last=False,
     sampler=dict(type='DefaultSampler', shuffle=False, round_up=False),
     dataset=dict(
-        type='LIPDataset',
+        type=dataset_type,
         data_root=data_root,
         ann_file='TrainVal_pose_annotations/lip_val_set.csv',
         data_prefix=dict(img='TrainVal_images/val_images/'),

@@ -33,10 +33,11 @@ train_pipeline = [
 val_pipeline = _base_.val_pipeline
 val_pipeline[1] = dict(type='GetBBoxCenterScale')
 
+dataset_type = 'MpiiDataset'
 data_root = 'data/mpii/'
 train_dataloader = dict(
     dataset=dict(
-        type='MpiiDataset',
+        type=dataset_type,
         data_root=data_root,
         ann_file='annotations/mpii_train.json',
         data_prefix=dict(img='images/'),
@@ -45,7 +46,7 @@ train_dataloader = dict(
 )
 test_dataloader = dict(
     dataset=dict(
-        type='MpiiDataset',
+        type=dataset_type,
         data_root=data_root,
         ann_file='annotations/mpii_val.json',
         headbox_file=data_root + 'annotations/mpii_gt_val.mat',
