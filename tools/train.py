@@ -2,8 +2,10 @@
 
 import argparse
 import logging
+from typing import Union
 
 import mmpose_ext  # isort: skip  first, because it mends what others import
+import torch
 from mmengine.device import get_device
 from mmengine.logging import print_log
 from mmengine.optim import AmpOptimWrapper, OptimWrapper
@@ -39,7 +41,13 @@ def make_parser() -> argparse.ArgumentParser:
         'there is none',
     )
     parser.add_argument(
-        '--amp', action='store_true', help='train in mixed precision'
+        '--amp',
+        nargs='?',
+        const=True,
+        choices=['float16', 'bfloat16'],
+        help='train in mixed precision; without a type, in the one of the '
+        'config, or in float16 on a GPU and bfloat16 on a CPU. Validation '
+        'stays in single precision',
     )
     parser.add_argument(
         '--no-validate',
@@ -55,16 +63,29 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def use_amp(cfg) -> None:
-    """Replace the optimizer wrapper by the one for mixed precision."""
-    wrapper = cfg.optim_wrapper.get('type', 'OptimWrapper')
+def use_amp(cfg, dtype: Union[str, bool]) -> None:
+    """Replace the optimizer wrapper by the one for mixed precision.
+
+    Args:
+        cfg (Config): The config, changed in place.
+        dtype (str | bool): The type, ``True`` for the default one.
+    """
+    wrapper = cfg.optim_wrapper
+    kind = wrapper.get('type', 'OptimWrapper')
     plain = (OptimWrapper, AmpOptimWrapper, 'OptimWrapper', 'AmpOptimWrapper')
-    if wrapper not in plain:
-        raise InputError(f'--amp cannot replace the optim_wrapper {wrapper}')
-    if get_device() == 'cpu':
-        raise InputError('--amp needs a GPU, and there is none')
-    cfg.optim_wrapper.type = 'AmpOptimWrapper'
-    cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
+    if kind not in plain:
+        raise InputError(f'--amp cannot replace the optim_wrapper {kind}')
+    on_cpu = get_device() == 'cpu'
+    if dtype is True:
+        fallback = 'bfloat16' if on_cpu else 'float16'
+        dtype = wrapper.get('dtype') or fallback
+    if on_cpu and dtype not in ('bfloat16', torch.bfloat16):
+        raise InputError(
+            f'--amp {dtype} needs a GPU, and there is none: autocast on a CPU '
+            'has bfloat16 only, see --amp bfloat16'
+        )
+    wrapper.update(type='AmpOptimWrapper', dtype=dtype)
+    wrapper.setdefault('loss_scale', 'dynamic')
 
 
 def scale_lr(cfg) -> None:
@@ -98,7 +119,7 @@ def configure(args: argparse.Namespace):
     if args.no_validate:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
     if args.amp:
-        use_amp(cfg)
+        use_amp(cfg, args.amp)
     if args.auto_scale_lr:
         scale_lr(cfg)
     draw_predictions(cfg, args, training=True)

@@ -15,6 +15,7 @@ except ImportError as e:
         "pip install --no-build-isolation mmcv 'mmdet>=3.0'"
     ) from e
 
+from .. import compat
 from .coco_keypoint_metric import CocoKeypointMetric
 from .coco_person_dataset import CocoPersonDataset
 from .multitask_roi_head import MultiTaskRoIHead
@@ -27,6 +28,8 @@ from .transforms import (
     PackMultiTaskInputs,
     WarpKeypoints,
 )
+
+compat.keep_boxes_in_float32()
 
 __all__ = [
     'CocoKeypointMetric',

@@ -89,6 +89,7 @@ class MultiTaskRoIHead(StandardRoIHead):
             tuple[Tensor]: Class scores, box deltas, masks (if there is such
             a head) and heatmaps.
         """
+        x = self._as_weights(x)
         results = super().forward(x, rpn_results_list, batch_data_samples)
         if self.with_keypoint:
             rois = bbox2roi([res.bboxes for res in rpn_results_list])
@@ -115,6 +116,7 @@ class MultiTaskRoIHead(StandardRoIHead):
             dict[str, Tensor]: The losses of MMDet's heads and
             ``loss_keypoint``.
         """
+        x = self._as_weights(x)
         gts, gts_ignore, _ = unpack_gt_instances(batch_data_samples)
         sampling_results = []
         for proposals, gt, gt_ignore in zip(rpn_results_list, gts, gts_ignore):
@@ -250,6 +252,7 @@ class MultiTaskRoIHead(StandardRoIHead):
             ``keypoints`` (n, K, 2) in continuous px and ``keypoint_scores``
             (n, K).
         """
+        x = self._as_weights(x)
         metas = [sample.metainfo for sample in batch_data_samples]
         # Boxes stay in pixels of the input until the other heads have read
         # them. MMDet's mask head rescales them in place, so it comes last.
@@ -299,6 +302,15 @@ class MultiTaskRoIHead(StandardRoIHead):
                 points = points / _scale(meta, points)
             result.keypoints, result.keypoint_scores = points, values
         return results_list
+
+    def _as_weights(self, x: Tuple[Tensor, ...]) -> Tuple[Tensor, ...]:
+        """Features in the weights' precision, which under autocast is more.
+
+        MMDet's extractors give RoIs the features' type: in bfloat16, whole
+        pixels end at 256.
+        """
+        dtype = next(self.parameters()).dtype
+        return tuple(level.to(dtype) for level in x)
 
     def _keypoint_forward(self, x: Tuple[Tensor, ...], rois: Tensor) -> Tensor:
         extractor = self.keypoint_roi_extractor

@@ -294,9 +294,15 @@ def test_options_of_training(tiny_config, monkeypatch):
     assert cfg.default_hooks.visualization.wait_time == 2
 
     monkeypatch.setattr(train_tool, 'get_device', lambda: 'cuda')
-    wrapper = configure('--amp').optim_wrapper
-    assert wrapper.type == 'AmpOptimWrapper'
-    assert wrapper.loss_scale == 'dynamic'
+    for given, dtype in (
+        ([], 'float16'),
+        (['float16'], 'float16'),
+        (['bfloat16'], 'bfloat16'),
+    ):
+        wrapper = configure('--amp', *given).optim_wrapper
+        assert wrapper.type == 'AmpOptimWrapper'
+        assert wrapper.loss_scale == 'dynamic'
+        assert wrapper.dtype == dtype
     cfg = Config(dict(auto_scale_lr=dict(base_batch_size=64)))
     train_tool.scale_lr(cfg)
     assert cfg.auto_scale_lr.enable
@@ -564,9 +570,31 @@ def test_wrong_command_lines(tiny_config, tmp_path, capsys):
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason='there is a GPU')
-def test_amp_without_a_gpu(tiny_config, capsys):
-    argv = command(tiny_config, '--amp')
-    assert '--amp needs a GPU' in error_of(train_tool, argv, capsys)
+def test_amp_without_a_gpu(tiny_config, tmp_path, capsys):
+    argv = command(tiny_config, '--amp', 'float16')
+    assert '--amp float16 needs a GPU' in error_of(train_tool, argv, capsys)
+    half = tmp_path / 'half.py'
+    half.write_text(
+        f"_base_ = '{tiny_config}'\n"
+        "optim_wrapper = dict(type='AmpOptimWrapper', dtype='float16')\n"
+    )
+    error = error_of(train_tool, command(half, '--amp'), capsys)
+    assert '--amp float16 needs a GPU' in error
+    with pytest.raises(SystemExit):
+        train_tool.main(command(tiny_config, '--amp', 'float8'))
+    assert "invalid choice: 'float8'" in capsys.readouterr().err
+
+    train(
+        tiny_config, '--amp', '--work-dir', tmp_path,
+        **{'train_cfg.max_epochs': 1, 'train_cfg.val_interval': 1}
+    )  # fmt: skip
+    (log,) = tmp_path.glob('*/*.log')
+    losses = re.findall(r' loss: (\d\.\d+)', log.read_text())
+    assert len(losses) > 1
+    assert all(0 < float(loss) < 0.1 for loss in losses)
+    assert 'coco/AP: ' in log.read_text()
+    weights = read(tmp_path / 'epoch_1.pth')['state_dict'].values()
+    assert not any(w.dtype == torch.bfloat16 for w in weights)
 
 
 # --------------------------------------------------- detectors of MMDetection
