@@ -106,7 +106,7 @@ def _decode(
 
     Columns are contiguous, as COCO's library has it.
     """
-    height, width = shape[:2]
+    height, width = shape
     rles = []
     for seg in segs:
         # Compressed run lengths are what merge takes; nothing is nothing.

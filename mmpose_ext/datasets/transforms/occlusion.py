@@ -285,7 +285,7 @@ class BodyMasking(_Occlusion):
     def _sample_vertices(self, height: int, width: int) -> np.ndarray:
         """Draw the vertices (4, 2) as whole x, y, one for each quadrant."""
         size = np.array((width, height))
-        limit = np.maximum((self.max_size * size).astype(int), 1)
+        limit = (self.max_size * size).astype(int)
         drawn = np.random.rand(5, 2)
         drawn[0] = (drawn[0] + 1) / 3 * size
         drawn[1:] = drawn[1:] * limit + 1

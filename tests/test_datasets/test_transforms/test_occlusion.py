@@ -313,6 +313,15 @@ def test_maskings_refuse_wrong_arguments(cls, kwargs, message):
         cls(**kwargs)
 
 
+@pytest.mark.parametrize('fill', [0, 255, (0, 255, 254.5), np.array([255])])
+def test_all_colours_of_bytes_are_taken(fill):
+    after = Cutout(size=1.0, fill=fill)(make_results(9, 9))['img']
+    assert (after == np.trunc(fill)).all(-1).any()
+    for wrong in (255.01, -0.01, (0, 0, 256), (-1, 0, 0)):
+        with pytest.raises(ValueError, match='fill must be a colour'):
+            Cutout(fill=wrong)
+
+
 def test_repr_names_the_arguments():
     assert repr(Cutout(prob=0.5)) == (
         'Cutout(num_holes=1, size=(0.25, 0.5), fill=(104, 116, 124), '
@@ -463,6 +472,27 @@ def test_marks_the_keypoints_on_changed_pixels(seed, transform):
             if 0 <= x < 30 and 0 <= y < 30 and changed[y, x]:
                 visible[person, k] = 0
     np.testing.assert_array_equal(after['keypoints_visible'], visible)
+
+
+@pytest.mark.parametrize(
+    'transform',
+    [
+        Cutout(size=1.0, num_holes=9, mark_occluded=True),
+        BodyMasking(1.0, max_size=1.0, mark_occluded=True),
+        KeypointMasking(1.0, 17, 9, mark_occluded=True),
+    ],
+    ids=repr,
+)
+def test_keypoints_that_are_no_numbers_are_not_covered(transform):
+    np.random.seed(0)
+    results = make_results()
+    results['transformed_keypoints'][0, :5] = np.nan
+    results['transformed_keypoints'][0, 5, 0] = np.nan
+    results['transformed_keypoints'][0, 6] = -np.inf
+    results['keypoints_visible'][0, 6] = 0
+    visible = transform(results.copy())['keypoints_visible'][0]
+    assert visible[:6].tolist() == [1] * 6
+    assert not visible[7:].all()
 
 
 def spread_results(key='keypoints'):
@@ -641,6 +671,20 @@ def test_background_places_are_uniform(number, in_vain, monkeypatch):
     assert (counts[~free] == 0).all() and counts.sum() == runs * number
     mean = counts.sum() / free.sum()
     assert (np.abs(counts[free] - mean) < 5 * np.sqrt(mean)).all()
+
+
+def test_as_many_free_places_as_are_needed_are_enough(monkeypatch):
+    """Two of those that were tried, in an image of 10 x 12 px."""
+    masking = KeypointMasking(fill='background')
+    start = np.array([[[2, 2], [3, 4]]])
+    drawn = np.full((3, 24), 0.4)  # column 3, row 4: within the person
+    drawn[:2, 5] = (0.8, 0.2)  # of 9 columns and 11 rows
+    drawn[:2, 20] = (0.0, 0.95)
+    monkeypatch.setattr(masking, '_sample_places', lambda _: drawn)
+    places = masking._find_background(
+        start, np.ones((1, 2), bool), 2, np.array([10, 12]), 2
+    )
+    assert places == [[7, 0], [2, 10]]
 
 
 def test_background_is_needed():
