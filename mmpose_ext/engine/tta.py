@@ -2,12 +2,14 @@
 
 import copy
 import math
+from numbers import Real
 from typing import Iterator, List, Optional, Sequence, Tuple
 
 from mmengine.config import Config
 from mmpose.datasets.transforms import TopdownAffine
 from mmpose.registry import TRANSFORMS
 
+from ..arguments import positive_int
 from ..errors import InputError
 
 SCALES = (0.75, 1, 1.25)
@@ -41,6 +43,7 @@ def add_tta(
 
     Raises:
         InputError: If the model is not top-down, or a scale cannot be used.
+        ValueError: If the divisor is no whole number above 0.
     """
     if 'tta_model' not in cfg:
         cfg.tta_model = dict(type='MultiScaleHeatmapTTA', flip_test=flip_test)
@@ -110,15 +113,17 @@ def scaled_sizes(
         InputError: If a scale is not a finite number above zero, if the
             person is smaller than half the divisor at that scale, if a side
             is larger than OpenCV can make, or if two scales are the same.
+        ValueError: If the divisor is no whole number above 0.
     """
-    if divisor < 1:
-        raise InputError(f'divisor must be at least 1, got {divisor}')
-    if len(scales) == 0:
-        raise InputError('expected at least one scale, got none')
+    positive_int('divisor', divisor)
+    if not isinstance(scales, (list, tuple)) or len(scales) == 0:
+        raise InputError(f'expected at least one scale, got {scales!r}')
     width, height = input_size
     smallest = math.ceil(500 * divisor / min(input_size)) / 1000
     found = {}
     for scale in scales:
+        if not isinstance(scale, Real):
+            raise InputError(f'expected scales as numbers, got {scale!r}')
         size = (0, 0)
         if math.isfinite(scale):
             size = tuple(

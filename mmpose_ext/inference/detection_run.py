@@ -11,6 +11,7 @@ from mmengine.config import Config
 from rich.progress import Progress
 from torch.utils.data import DataLoader, Dataset
 
+from ..arguments import non_negative_int, positive_int
 from ..engine.checks import check_detections
 from ..errors import InputError
 from ..files import write_json
@@ -52,7 +53,10 @@ def detect_to_file(
     Raises:
         InputError: If there are partial files that are damaged or of another
             run, or an image cannot be decoded.
+        ValueError: If a number is none, or too small.
     """
+    batch_size = positive_int('batch_size', batch_size)
+    num_workers = non_negative_int('num_workers', num_workers)
     out = Path(out)
     out.parent.mkdir(parents=True, exist_ok=True)
     run = json.loads(json.dumps({**run, 'batch_size': batch_size}))

@@ -99,11 +99,21 @@ def test_frozen_parameters_get_none():
         (dict(lr_mult=2), "expected a pattern of 'regex'.*lr_mult': 2"),
         (dict(regex='bias', mult=2), "expected a pattern .*'mult': 2"),
         ('bias', "expected a pattern of 'regex', .* got bias"),
+        (dict(regex='bias', lr_mult='2'), "lr_mult .* got '2'"),
+        (dict(regex='bias', lr_mult=-1), 'lr_mult .* got -1'),
+        (dict(regex='bias', decay_mult=float('nan')), 'decay_mult .* got nan'),
+        (dict(regex='bias', decay_mult=None), 'decay_mult .* got None'),
     ],
 )
 def test_refuses_wrong_patterns(pattern, message):
     with pytest.raises(ValueError, match=message):
         build(make_model(), [pattern])
+
+
+@pytest.mark.parametrize('patterns', [5, None, 'bias', dict(regex='bias')])
+def test_refuses_patterns_that_are_no_list(patterns):
+    with pytest.raises(ValueError, match='patterns must be a list of dicts'):
+        build(make_model(), patterns)
 
 
 @pytest.mark.parametrize(

@@ -139,13 +139,22 @@ def test_sizes_are_multiples_near_the_scale(scales, width, height, divisor):
         ((1, 1), 32, 'scales 1 and 1 both give an input of 192x256'),
         ((1, 1.05), 32, r'scales 1 and 1\.05 both'),
         ((), 32, 'at least one scale'),
+        ('12', 32, "at least one scale, got '12'"),
+        (None, 32, 'at least one scale, got None'),
+        ((1, '2'), 32, "scales as numbers, got '2'"),
+        ((None,), 32, 'scales as numbers, got None'),
         ((1e9,), 32, 'scale 1e.09 makes an input of .* at most 32767 px'),
-        ((1,), 0, 'divisor must be at least 1, got 0'),
     ],
 )
 def test_refuses_scales_that_cannot_be_used(scales, divisor, message):
     with pytest.raises(InputError, match=message):
         scaled_sizes((192, 256), scales, divisor)
+
+
+@pytest.mark.parametrize('divisor', [0, -32, 1.5, '32', None, True])
+def test_refuses_a_divisor_that_is_none(divisor):
+    with pytest.raises(ValueError, match=f'divisor .* got {divisor!r}'):
+        scaled_sizes((192, 256), (1, 2), divisor)
 
 
 def test_smallest_scale_is_one_that_works():

@@ -114,6 +114,24 @@ def test_killed_while_it_wrote_the_first_line(
     assert out.read_bytes() == expected
 
 
+@pytest.mark.parametrize(
+    ('name', 'value'),
+    [
+        ('batch_size', 0),
+        ('batch_size', 2.0),
+        ('batch_size', '8'),
+        ('num_workers', -1),
+        ('num_workers', None),
+    ],
+)
+def test_numbers_that_are_none(name, value, detector, images, tmp_path):
+    with pytest.raises(ValueError, match=f'{name} .* got {value!r}'):
+        detect_to_file(
+            detector, images, tmp_path / 'a.json', RUN, **{name: value}
+        )
+    assert names(tmp_path) == []
+
+
 HEADER = json.dumps({**RUN, 'batch_size': 2}).encode() + b'\n'
 BOX = dict(image_id=1, category_id=1, bbox=[1, 2, 3, 4], score=0.5)
 
@@ -142,9 +160,9 @@ def batch_line(*content):
         (batch_line(True, []), 'expected a batch from 0 to 1, got True'),
         (batch_line('0', []), "expected a batch from 0 to 1, got '0'"),
         (batch_line(0, 5), 'line 2 .*got a int'),
-        (batch_line(0, [5]), 'entry 0 lacks bbox'),
-        (batch_line(0, [dict(BOX, bbox='abcd')]), 'must be four numbers'),
-        (batch_line(0, [dict(BOX, score=float('nan'))]), 'not a number'),
+        (batch_line(0, [5]), 'line 2 .*entry 0'),
+        (batch_line(0, [dict(BOX, bbox='abcd')]), "entry 0: bbox 'abcd'"),
+        (batch_line(0, [dict(BOX, score=float('nan'))]), 'entry 0: score nan'),
         (batch_line(0, [dict(BOX, image_id=[1])]), 'line 2 '),
         # That of the third image is in the second batch.
         (batch_line(0, [dict(BOX, image_id=3)]), 'line 2 .*1 image ids'),

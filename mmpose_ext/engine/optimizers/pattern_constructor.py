@@ -7,6 +7,8 @@ from mmengine.optim import DefaultOptimWrapperConstructor
 from mmpose.registry import OPTIM_WRAPPER_CONSTRUCTORS
 from torch import nn
 
+from ...arguments import non_negative
+
 _MULTIPLIERS = dict(lr_mult='lr', decay_mult='weight_decay')
 
 
@@ -28,9 +30,10 @@ class PatternOptimWrapperConstructor(DefaultOptimWrapperConstructor):
             ``None``.
 
     Raises:
-        ValueError: If a pattern is no such dict or regular expression, is
-            found in the name of no trained parameter, or multiplies what the
-            optimizer is not given.
+        ValueError: If a pattern is no such dict or regular expression, has a
+            multiplier that is no finite number of at least 0, is found in
+            the name of no trained parameter, or multiplies what the optimizer
+            is not given.
 
     Example:
         Biases learn twice as fast as weights, and those of the head, whose
@@ -51,6 +54,10 @@ class PatternOptimWrapperConstructor(DefaultOptimWrapperConstructor):
     ):
         super().__init__(optim_wrapper_cfg, paramwise_cfg)
         self.patterns = self.paramwise_cfg.get('patterns', [])
+        if not isinstance(self.patterns, (list, tuple)):
+            raise ValueError(
+                f'patterns must be a list of dicts, got {self.patterns!r}'
+            )
         self._base = dict(lr=self.base_lr, weight_decay=self.base_wd)
         for pattern in self.patterns:
             _check_pattern(pattern)
@@ -106,6 +113,8 @@ def _check_pattern(pattern: dict) -> None:
             "expected a pattern of 'regex', 'lr_mult' and 'decay_mult', got "
             f'{pattern}'
         )
+    for key in _MULTIPLIERS:
+        non_negative(key, pattern.get(key, 1))
     try:
         re.compile(pattern['regex'])
     except (re.error, TypeError) as e:

@@ -12,6 +12,7 @@ from mmpose.registry import MODELS
 from mmpose.structures import PoseDataSample
 from torch import Tensor, nn
 
+from ...arguments import one_of
 from ...errors import InputError
 from ..pose_estimators import keypoint_head
 from .cells import Cells, cells_of
@@ -55,6 +56,7 @@ class MultiScaleHeatmapTTA(BaseTTAModel):
             preprocessor, if it has none. Defaults to ``None``.
 
     Raises:
+        ValueError: If ``flip_test`` is no bool.
         InputError: If the module is no top-down model, or its head does not
             make heatmaps whose mean can be decoded.
     """
@@ -65,6 +67,7 @@ class MultiScaleHeatmapTTA(BaseTTAModel):
         flip_test: bool = True,
         data_preprocessor: Optional[Union[dict, nn.Module]] = None,
     ):
+        one_of('flip_test', flip_test, (True, False))
         super().__init__(module, data_preprocessor)
         self.codec = _heatmap_codec(self.module)
         self.test_cfg = self.module.test_cfg

@@ -338,6 +338,12 @@ def test_keypoints_are_selected_after_merging(tiny_config):
         assert b.pred_fields.heatmaps.shape == (3, 24, 16)
 
 
+@pytest.mark.parametrize('flip_test', ['yes', None, 2, float('nan')])
+def test_flip_test_is_a_bool(flip_test):
+    with pytest.raises(ValueError, match=f'flip_test .* got {flip_test!r}'):
+        MultiScaleHeatmapTTA(make_model(MSRA), flip_test)
+
+
 def test_module_keeps_its_own_options():
     model = make_model(MSRA, flip_test=False)
     tta = MultiScaleHeatmapTTA(model)
