@@ -222,6 +222,7 @@ def test_images_without_joints(folder, monkeypatch):
     assert (test[1]['keypoints'] == -1).all()
     assert not test[1]['keypoints_visible'].any()
     assert test[1]['bbox'].tolist() == [[0, 0, 16, 32]]
+    assert len(make(folder, [ROWS[0], ROWS[2]])) == 2 and len(said) == 1
 
 
 def test_file_names_alone(folder):

@@ -117,6 +117,18 @@ def test_a_box_outside_of_the_image_is_the_border():
     assert (PaddedTopdownAffine(SIZE)(results)['img'] == 128).all()
 
 
+@pytest.mark.parametrize('border_value', [0, 7, 255])
+def test_all_channels_have_the_border(border_value):
+    results = make_results(0)
+    results['bbox_center'] += 1000
+    for channels in ((), (1,), (2,), (4,)):
+        results['img'] = np.full((20, 30, *channels), 99, np.uint8)
+        crop = PaddedTopdownAffine(SIZE, border_value=border_value)
+        img = crop(results.copy())['img']
+        assert img.size == 24 * 32 * int(np.prod(channels))
+        assert (img == border_value).all()
+
+
 @pytest.mark.parametrize('transformed', [False, True])
 def test_keypoints_that_are_missing_or_transformed(transformed):
     """As after another transform of them, or in testing."""

@@ -442,6 +442,14 @@ def test_refuse_images_beyond_opencv(cls):
         cls((64, 64))(dict(img=img))
 
 
+def test_the_largest_images_of_opencv():
+    img = np.full((1, 32766), 9, np.uint8)
+    assert BottomupShortSideAffine((64, 64))(dict(img=img))['img'].any()
+    img = np.full((2, 32766), 9, np.uint8)
+    resize = BottomupShortSideResize((1, 1), size_factor=1)
+    assert resize(dict(img=img))['input_size'] == (16383, 1)
+
+
 def test_refuses_what_becomes_too_large():
     """Three pixels become 512, and so 700 far too many."""
     resize = BottomupShortSideResize((512, 512))
