@@ -122,7 +122,7 @@ def identify_model(cfg: Config, checkpoint: str) -> str:
     # The weights of an exported file may lie beside it.
     files = [Path(checkpoint), Path(checkpoint).with_suffix('.bin')]
     for path in files if is_exported(checkpoint) else files[:1]:
-        if path.exists():
+        if path.is_file():
             with open(path, 'rb') as file:
                 while block := file.read(1 << 20):
                     digest.update(block)

@@ -10,7 +10,7 @@ built of it.
 import inspect
 import math
 import re
-from typing import Any, Callable, Dict, Iterator, Optional, Tuple
+from typing import Any, Callable, Dict, Optional, Tuple
 
 import numpy as np
 from mmcv.transforms import (
@@ -27,6 +27,7 @@ from mmengine.model import (
     BaseModel,
 )
 from mmengine.registry import Registry
+from mmengine.utils import get_object_from_string
 from mmpose.codecs.base import BaseKeypointCodec
 from mmpose.datasets.transforms import Albumentation, LoadImage
 from mmpose.datasets.transforms.mix_img_transforms import MixImageTransform
@@ -35,7 +36,6 @@ from mmpose.models.heads.base_head import BaseHead
 from mmpose.registry import KEYPOINT_CODECS, MODELS, TRANSFORMS
 from torch import nn
 
-from ..errors import InputError
 from .keypoint_meta import check_keypoint_meta
 
 # No layer, image or list of a pose network is as large.
@@ -53,66 +53,50 @@ _NAMES_OF_TYPES = {'resize_type': 'transform', 'conv_type': 'layer'}
 _SCOPE = '_scope_'
 
 
-class _Wrong(Exception):
-    """What is wrong with a description: the place, and what is there."""
-
-
-def check_declaration(metadata: dict, path: str) -> None:
-    """Check that a description names nothing but a pose model's parts.
+def check_declaration(metadata: dict) -> None:
+    """Check that a description names nothing but the parts of a pose model.
 
     Args:
         metadata (dict): As of :func:`~mmpose_ext.deploy.metadata.unpack`.
             MMPose's scope, which older files name, is taken out of it.
-        path (str): The file that it is of, for the message.
 
     Raises:
-        InputError: Names the first place where it says anything else.
+        ValueError: Names the first place where it says anything else.
     """
-    try:
-        _check_head_lines(metadata)
-        _check_model(metadata['model'])
-        pipeline = metadata['pipeline']
-        _expect(isinstance(pipeline, list), 'pipeline', pipeline, 'a list')
-        for i, step in enumerate(pipeline):
-            _check_typed(step, f'pipeline[{i}]', 'transform', _in_pipeline)
-        check_keypoint_meta(metadata['dataset_meta'])
-    except (_Wrong, ValueError) as e:
-        raise InputError(
-            f"exported file '{path}' is refused, and nothing of it was run: "
-            f'{e}'
-        ) from e
+    _check_head_lines(metadata)
+    _check_model(metadata['model'])
+    pipeline = metadata['pipeline']
+    _expect(isinstance(pipeline, list), 'pipeline', pipeline, 'a list')
+    for i, step in enumerate(pipeline):
+        _check_typed(step, f'pipeline[{i}]', 'transform', _in_pipeline)
+    check_keypoint_meta(metadata['dataset_meta'])
 
 
 def plain_name(kind: Any) -> Any:
-    """The name by which an exported file can call a class.
+    """The name by which an exported file can call a class of a config.
 
     Args:
-        kind (Any): The ``type`` of a config: a class, or a name, with or
-            without a scope or modules before it.
+        kind (Any): The ``type`` in a config: a class, or its name, with or
+            without MMPose's scope or the modules before it. It is imported,
+            as a config's is.
 
     Returns:
         Any: The name in MMPose's registries; if they do not hold it, what was
         given.
     """
-    for registry in _registries():
-        for name, held in registry.module_dict.items():
-            if kind is held or (
-                isinstance(kind, str)
-                and kind in (f'mmpose.{name}', _full_name(held))
-            ):
-                return name
-    return kind
-
-
-def _registries() -> Iterator[Registry]:
+    held = kind
+    if isinstance(kind, str):
+        name = kind.removeprefix('mmpose.')
+        if '.' not in name:
+            return name
+        held = get_object_from_string(kind)
     for registry in (MODELS, TRANSFORMS, KEYPOINT_CODECS):
         while registry is not None:
-            yield registry
+            for name, other in registry.module_dict.items():
+                if other is held:
+                    return name
             registry = registry.parent
-
-
-def _full_name(held: Any) -> str:
-    return f'{held.__module__}.{held.__qualname__}'
+    return kind
 
 
 def _check_head_lines(metadata: dict) -> None:
@@ -300,4 +284,4 @@ def _expect(good: Any, where: str, value: Any, expected: str) -> None:
     if not good:
         text = repr(value)
         text = text if len(text) <= 80 else f'{text[:80]}...'
-        raise _Wrong(f'{where} is {text}, expected {expected}')
+        raise ValueError(f'{where} is {text}, expected {expected}')

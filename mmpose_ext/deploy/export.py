@@ -250,8 +250,11 @@ def _metadata(
             tuple(network.parts()),
         )
     )
-    # Nothing is written that could not be loaded.
-    check_declaration(unpack(text, 'of the model'), 'of the model')
+    try:
+        # Nothing is written that could not be loaded.
+        check_declaration(unpack(text, 'to be written'))
+    except ValueError as e:
+        raise InputError(f'the model cannot be exported: {e}') from e
     return text
 
 

@@ -112,6 +112,9 @@ def describe(
             belong together.
         kind (str): ``'topdown'`` or ``'bottomup'``.
         parts (Sequence[str]): Names of the parts beside the network.
+
+    Raises:
+        InputError: The model has settings that are not taken along.
     """
     config = model.cfg
     estimator = _as_dict(config.model)
@@ -122,6 +125,11 @@ def describe(
     # What is in the network, or of no use without training.
     for key in _LEFT_OUT:
         estimator.pop(key, None)
+    if estimator.pop('metainfo', None):
+        raise InputError(
+            'a model with metainfo of its own cannot be exported: it takes '
+            'the place of that of the images in every prediction'
+        )
     (estimator.get('data_preprocessor') or {}).pop('batch_augments', None)
     pipeline = config.test_dataloader.dataset.pipeline
     return dict(

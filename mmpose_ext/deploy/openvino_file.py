@@ -1,5 +1,6 @@
 """What an ``.xml`` file of OpenVINO carries and refers to, before it runs."""
 
+import math
 import re
 from pathlib import Path
 from typing import Dict, List
@@ -113,7 +114,7 @@ class _Reader:
         if tuple(self._open) == _TEXTS and 'value' in attributes:
             self.texts[name] = attributes['value']
         if {'offset', 'size'} <= attributes.keys():
-            self._check_range(attributes['offset'], attributes['size'])
+            self._check_constant(**attributes)
         self._open.append(name)
         if len(self._open) > _MAX_DEPTH:
             raise _Broken(f'expected at most {_MAX_DEPTH} elements in another')
@@ -121,13 +122,21 @@ class _Reader:
     def end(self, name: str) -> None:
         self._open.pop()
 
-    def _check_range(self, offset: str, size: str) -> None:
-        # Of at most 64 bits, in decimal digits.
-        good = all(re.fullmatch('[0-9]{1,20}', n) for n in (offset, size))
-        if not good or int(offset) + int(size) > self.size:
+    def _check_constant(
+        self, offset: str, size: str, shape: str = '', **_: str
+    ) -> None:
+        # Numbers of at most 64 bits; an empty shape is that of a scalar.
+        numbers = [offset, size, *filter(None, shape.split(','))]
+        good = all(re.fullmatch(' ?[0-9]{1,20}', n) for n in numbers)
+        if good:
+            start, length, *lengths = map(int, numbers)
+            # Of one bit each at least.
+            good = math.prod(lengths) <= 8 * length
+            good = good and start + length <= self.size
+        if not good:
             raise _Broken(
-                f'a constant has offset {offset} and size {size}, but the '
-                f'weights have {self.size} bytes'
+                f'a constant has offset {offset}, size {size} and shape '
+                f'({shape}), but the weights have {self.size} bytes'
             )
 
 

@@ -181,7 +181,13 @@ class Network:
                 'tools/deploy/export.py'
             )
         metadata = unpack(text, self.path)
-        check_declaration(metadata, self.path)
+        try:
+            check_declaration(metadata)
+        except ValueError as e:
+            raise InputError(
+                f"exported file '{self.path}' is refused, and nothing of it "
+                f'was run: {e}'
+            ) from e
         return metadata
 
 

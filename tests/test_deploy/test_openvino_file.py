@@ -64,12 +64,22 @@ CHANGES = {
     'bomb': (declare(f'[{BOMB}]'), 'expected no document type'),
     'file': (declare('[<!ENTITY a SYSTEM "file:///etc/passwd">]'), 'no docu'),
     'url': (declare('SYSTEM "http://localhost/a.dtd"'), 'no document type'),
-    'offset': (constant(offset=10**6), 'has offset 1000000 and size'),
-    'size': (constant(size=10**6), 'and size 1000000, but the weights have'),
+    'offset': (constant(offset=10**6), 'has offset 1000000, size'),
+    'size': (
+        constant(size=10**6),
+        r'shape \(2, 3, 1, 1\), but the weights have 48 ',
+    ),
     'overflow': (constant(offset=2**64 - 8), 'offset 18446744073709551608'),
     'negative': (constant(offset=-8), 'offset -8'),
-    'digits': (constant(size='9' * 5000), 'offset 0 and size 999'),
+    'digits': (constant(size='9' * 5000), 'offset 0, size 999'),
     'word': (constant(size='many'), 'size many'),
+    # 2^64 + 6 elements, which are 6 where they are counted in 64 bits.
+    'shape': (
+        lambda xml: xml.replace(
+            'shape="2, 3, 1, 1"', 'shape="2, 9223372036854775811, 1, 1"'
+        ),
+        'and shape .2, 9223372036854775811',
+    ),
     'deep': (
         lambda xml: xml.replace(
             '</net>', '<a>' * 10**5 + '</a>' * 10**5 + '</net>'

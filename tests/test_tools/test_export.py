@@ -81,6 +81,39 @@ def test_demo_and_test_take_the_file(
     assert '--tta needs a network for images of any size' in err
 
 
+def test_hostile_files_do_nothing_in_the_tools(
+    onnx_file, pose_model, toy_persons, run_script, tmp_path
+):
+    import onnx
+
+    trace = tmp_path / 'trace'
+    model = onnx.load(str(onnx_file))
+    entries = {entry.key: entry for entry in model.metadata_props}
+    entries['mmpose_ext_crc'].key = 'other'
+    text = entries['mmpose_ext'].value
+    hostile = f"{{'type': 'os.system', 'command': 'touch {trace}'}}"
+    changed = text.replace("{'type': 'LoadImage'}", hostile)
+    assert changed != text
+    entries['mmpose_ext'].value = changed
+    onnx.save(model, str(onnx_file))
+    image = next((toy_persons / 'val').iterdir())
+    out = tmp_path / 'out'
+    for command in (
+        ['demo/image_demo.py', image, onnx_file, '--out-dir', out],
+        ['demo/video_demo.py', toy_persons / 'val', onnx_file, '--out', out],
+        ['tools/test.py', pose_model[0], onnx_file],
+        [
+            *('tools/analysis/speed_accuracy.py', '--out', out / 'a.png'),
+            *('--model', pose_model[0], onnx_file),
+        ],
+    ):
+        status, _, err = run_script(*command)
+        assert status == 2, command
+        assert f"error: exported file '{onnx_file}' is refused" in err
+    assert not trace.exists()
+    assert not out.exists()
+
+
 def test_demo_wants_the_right_arguments(onnx_file, run_script, tmp_path):
     for model, message in (
         (['a.py'], 'a.py needs a pose_checkpoint, got none'),
