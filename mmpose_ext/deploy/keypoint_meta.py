@@ -16,8 +16,9 @@ _ARRAYS: Dict[str, Tuple[Tuple[Union[str, int, None], ...], str, Any]] = {
     'keypoint_colors': (('K', 3), 'iu', 256),
     'skeleton_links': (('L', 2), 'iu', 'K'),
     'skeleton_link_colors': (('L', 3), 'iu', 256),
-    'dataset_keypoint_weights': (('K',), 'iuf', np.inf),
-    'sigmas': (('K',), 'iuf', np.inf),
+    # Many datasets of MMPose's have none, some those of other keypoints.
+    'dataset_keypoint_weights': ((None,), 'iuf', np.inf),
+    'sigmas': ((None,), 'iuf', np.inf),
 }
 KEYS = (
     *('dataset_name', 'num_keypoints', 'num_skeleton_links'),

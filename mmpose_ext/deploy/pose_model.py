@@ -19,8 +19,8 @@ class PoseModel:
         poses = model(cv2.imread('image.jpg'), boxes)
         poses.keypoints, poses.keypoint_scores
 
-    Threads can share it; each call gives what it would give alone. Nothing
-    that is written in a file runs, see ``docs/security.md``.
+    Threads can share it once it is loaded; each call gives what it would give
+    alone. Nothing that is written in a file runs, see ``docs/security.md``.
 
     Args:
         path (str | Path): The ``.onnx`` or ``.xml`` file.

@@ -10,12 +10,14 @@ from hypothesis import strategies as st
 from mmcv.transforms import LoadImageFromFile
 from mmengine.config import Config
 from mmpose.codecs import MSRAHeatmap
+from mmpose.datasets.datasets.utils import parse_pose_metainfo
 from mmpose.datasets.transforms import TopdownAffine
 from mmpose.models import HeatmapHead
 from mmpose.registry import TRANSFORMS
 
 from mmpose_ext.deploy.declaration import check_declaration, plain_name
 from mmpose_ext.deploy.export import export_model, record
+from mmpose_ext.deploy.keypoint_meta import check_keypoint_meta
 from mmpose_ext.deploy.metadata import describe, pack, unpack
 from mmpose_ext.engine.config import load_config
 from mmpose_ext.errors import InputError
@@ -76,6 +78,17 @@ def test_a_good_one():
     metadata['model']['head']['_scope_'] = 'mmpose'
     check_declaration(metadata)
     assert metadata['model'] == GOOD['model']
+
+
+@pytest.mark.parametrize(
+    'name', ['coco', 'coco_wholebody', '300w', 'coco_aic', 'h36m', 'wflw']
+)
+def test_keypoints_of_datasets(name):
+    meta = parse_pose_metainfo(
+        dict(from_file=f'configs/_base_/datasets/{name}.py')
+    )
+    meta.pop('stats_info', None)
+    check_keypoint_meta(meta)
 
 
 def places(node, path=()):
