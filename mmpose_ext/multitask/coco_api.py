@@ -1,11 +1,12 @@
 """COCO's Python interface of MMDet, which reads annotations by our rules."""
 
-from typing import Optional
+from typing import Optional, Set
 
 import mmdet.evaluation.metrics.coco_metric as _metric
-from mmdet.datasets.api_wrappers import COCO
+from mmdet.datasets.api_wrappers import COCO, COCOeval
 
 from ..engine.checks import read_annotations
+from ..engine.checks.coco import is_empty
 
 
 class CheckedCOCO(COCO):
@@ -35,9 +36,47 @@ class CheckedTruth(CheckedCOCO):
     """That of metrics, which need no names of images.
 
     MMDet's ``CocoMetric`` writes such a file itself, where it gets no other.
+    Annotations without a mask are remembered in ``unmasked``, because the
+    evaluation overwrites segmentations by others of their form.
+
+    Args:
+        annotation_file (str, optional): The file. Defaults to ``None``.
     """
 
     with_names = False
 
+    def __init__(self, annotation_file: Optional[str] = None):
+        super().__init__(annotation_file)
+        self.unmasked: Set[int] = {
+            id_
+            for id_, annotation in self.anns.items()
+            if is_empty(annotation['segmentation'])
+        }
+
+
+class MaskedEval(COCOeval):
+    """COCO's evaluation, in which masks count where there are some.
+
+    An annotation without a segmentation, beside others that have one, says
+    nothing of the mask: its box is a region to be ignored, like a crowd.
+    """
+
+    def _prepare(self) -> None:
+        super()._prepare()
+        if self.params.iouType != 'segm':
+            return
+        for truth in self._gts.values():
+            for i, annotation in enumerate(truth):
+                if annotation['id'] in self.cocoGt.unmasked:
+                    truth[i] = self._as_region(annotation)
+
+    def _as_region(self, annotation: dict) -> dict:
+        x, y, w, h = annotation['bbox']
+        box = [[x, y, x + w, y, x + w, y + h, x, y + h]]
+        region = dict(annotation, segmentation=box, iscrowd=1, ignore=1)
+        region['segmentation'] = self.cocoGt.annToRLE(region)
+        return region
+
 
 _metric.COCO = CheckedTruth
+_metric.COCOeval = MaskedEval

@@ -39,12 +39,14 @@ class Problems:
 
     Args:
         what (str): The file, as the beginning of a message names it.
+        path (str): The file's path. Defaults to ``''``.
     """
 
     _warned: Set[Tuple[str, str]] = set()
 
-    def __init__(self, what: str):
+    def __init__(self, what: str, path: str = ''):
         self.what = what
+        self.path = path
         self.count = 0
         self.first: List[str] = []
 
@@ -83,9 +85,9 @@ class Problems:
 
     def warn(self, text: str) -> None:
         """Say once per process that something is read in a certain way."""
-        if (self.what, text) in self._warned:
+        if (self.path, text) in self._warned:
             return
-        self._warned.add((self.what, text))
+        self._warned.add((self.path, text))
         print_log(f'{self.what}: {text}', 'current', logging.WARNING)
 
     def raise_any(self) -> None:

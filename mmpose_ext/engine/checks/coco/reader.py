@@ -76,7 +76,7 @@ def read_annotations(
     """
     with without_collection():
         content = read_json(path, what)
-        problems = Problems(f"{what} '{path}'")
+        problems = Problems(f"{what} '{path}'", path)
         check_structure(content, problems)
         if img_dir is not None:
             check_image_sizes(content['images'], problems, img_dir, turns)

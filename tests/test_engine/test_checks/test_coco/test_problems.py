@@ -50,10 +50,10 @@ def test_a_warning_is_said_once(monkeypatch):
     said = []
     monkeypatch.setattr(problems, 'print_log', lambda *a: said.append(a[0]))
     monkeypatch.setattr(Problems, '_warned', set())
-    for name in 'aab':
-        Problems(name).warn('x')
-    Problems('a').warn('y')
-    assert said == ['a: x', 'b: x', 'a: y']
+    for what, path in ('of training', 'a'), ('of a metric', 'a'), ('it', 'b'):
+        Problems(what, path).warn('x')
+    Problems('it', 'a').warn('y')
+    assert said == ['of training: x', 'it: x', 'it: y']
 
 
 @pytest.mark.parametrize(
