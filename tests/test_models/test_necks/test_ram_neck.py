@@ -56,3 +56,41 @@ def test_refuses_maps_of_other_channels_or_sizes():
     maps[1] = torch.randn(2, 6, 9, 12)
     with pytest.raises(ValueError, match='half as large'):
         RAMNeck([4, 6, 8])(maps)
+
+
+class _Maps(torch.nn.Module):
+    """An image as its own map, and halves of it, through a neck."""
+
+    def __init__(self, neck):
+        super().__init__()
+        self.neck = neck
+
+    def forward(self, x):
+        maps = [x]
+        for _ in self.neck.in_channels[1:]:
+            maps.append(maps[-1][..., ::2, ::2])
+        return self.neck(maps)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('suffix', ['.onnx', '.xml'])
+def test_exported_with_open_sizes(suffix, tmp_path, randomise):
+    for package in ('onnxscript', 'onnxruntime', 'openvino'):
+        pytest.importorskip(package)
+    from mmpose_ext.deploy.formats import export_network
+    from mmpose_ext.deploy.runtimes import open_network
+
+    network = _Maps(randomise(RAMNeck([3, 3, 3])).float())
+    path = tmp_path / f'ram{suffix}'
+    example = torch.rand(2, 3, 18, 26)
+    export_network(network, example, path, '', {0: 1, 2: 2, 3: 2})
+    runtime = open_network(path, num_threads=1)
+    # Upsampled by whole factors, and by 18/5, 26/7, 22/6.
+    for shape in ((2, 3, 18, 26), (3, 3, 16, 24), (1, 3, 22, 16)):
+        x = torch.rand(shape)
+        with torch.inference_mode():
+            expected = network(x)
+        for e, found in zip(expected, runtime(x.numpy())):
+            torch.testing.assert_close(
+                torch.from_numpy(found), e, atol=1e-5, rtol=1e-5
+            )
