@@ -167,6 +167,21 @@ def test_top_down_predicts_what_two_passes_do(parts, flip_test):
     assert batches == [6 if flip_test else 3]
 
 
+@pytest.mark.parametrize('test_cfg', [None, {}, dict(output_heatmaps=True)])
+@torch.no_grad()
+def test_flips_only_where_the_config_says_so(test_cfg):
+    parts = copy.deepcopy(TOPDOWN['heatmaps'])
+    model = MODELS.build(
+        dict(type='FusedFlipTopdownPoseEstimator', test_cfg=test_cfg, **parts)
+    ).eval()
+    batches = []
+    model.backbone.register_forward_pre_hook(
+        lambda module, args: batches.append(len(args[0]))
+    )
+    model.predict(torch.randn(3, 3, *SIZE[::-1]), samples(3))
+    assert batches == [3]
+
+
 BOTTOMUP = dict(
     backbone=dict(RESNET, out_indices=(0,)),
     head=dict(
