@@ -99,7 +99,7 @@ class KeypointExpansion(BaseKeypointCodec):
             if scale_by_sigma
             else np.ones_like(self.sigmas)
         )
-        self._constants = {}
+        self._copies = {}
 
     def expand(
         self, keypoints: Array, scale: Union[float, Array] = 1.0
@@ -164,7 +164,7 @@ class KeypointExpansion(BaseKeypointCodec):
         labelled = F.pad(visible > 0, (0, 0, 0, 1))
         areas = F.pad(areas, (0, 1))
 
-        sigmas = self._like(poses).sigmas
+        sigmas = self._constants(poses).sigmas
         variance = (8 * sigmas**2 * areas[..., None]).clamp(min=1e-6)
         # What is not labelled is infinitely far away: its similarity is 0.
         persons = persons.masked_fill(~labelled[..., None], torch.inf)
@@ -250,27 +250,27 @@ class KeypointExpansion(BaseKeypointCodec):
             )
         return poses
 
-    def _like(self, poses: Tensor) -> _Constants:
+    def _constants(self, poses: Tensor) -> _Constants:
         """The constants in the dtype and on the device of the poses.
 
-        They are copied there once, because the CPU waits for a device to copy
-        something. Buffers of a module would be rounded by its ``half()``.
+        They are copied there once, because the CPU waits for a device with
+        each copy. A module's buffers would be rounded by its ``half()``.
         """
         kind = poses.device, poses.dtype
-        if kind not in self._constants:
+        if kind not in self._copies:
             radius = self.ksize // 2
             # What is made in inference mode cannot be trained with.
             with torch.inference_mode(False):
-                self._constants[kind] = _Constants(
+                self._copies[kind] = _Constants(
                     torch.arange(-radius, radius + 1).to(*kind),
                     torch.from_numpy(self.spacing).to(*kind),
                     torch.from_numpy(self.sigmas).to(*kind),
                 )
-        return self._constants[kind]
+        return self._copies[kind]
 
     def _scaled(self, poses: Tensor, scale: Union[float, Array]) -> Tensor:
         """The grids' spacing (..., K) in px of the poses."""
-        spacing = self._like(poses).spacing
+        spacing = self._constants(poses).spacing
         if isinstance(scale, (int, float)):
             return scale * spacing
         scale = torch.as_tensor(scale, dtype=poses.dtype, device=poses.device)
@@ -278,7 +278,7 @@ class KeypointExpansion(BaseKeypointCodec):
 
     def _lines(self, poses: Tensor, scale: Union[float, Array]) -> Tensor:
         """The x of all columns and the y of all rows, (..., S, K, 2)."""
-        steps = self._like(poses).steps[:, None]
+        steps = self._constants(poses).steps[:, None]
         steps = steps * self._scaled(poses, scale)[..., None, :]
         return poses[..., None, :, :] + steps[..., None]
 
