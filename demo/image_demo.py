@@ -7,10 +7,11 @@ by a detector (--det-config, --det-checkpoint), or read from a file of boxes
 
 import argparse
 from pathlib import Path
-from typing import Callable, List, Optional, Sequence
+from typing import Callable, Dict, List, Optional, Sequence, Tuple
 
 import mmpose_ext  # noqa: F401  # isort: skip  first: it mends the others
 import numpy as np
+from mmengine.structures import InstanceData
 from mmpose.structures import split_instances
 from rich.console import Console
 from rich.progress import Progress
@@ -29,14 +30,13 @@ from mmpose_ext.inference.demos import (
 )
 from mmpose_ext.inference.drawing import PoseDrawer
 from mmpose_ext.inference.files import read_image
+from mmpose_ext.inference.image_run import ImageRun
 from mmpose_ext.inference.outputs import plan_outputs
 from mmpose_ext.inference.poses import is_bottomup
 
-# From paths and images to the persons of each, (N, 5); None where the whole
-# image goes to the pose model.
-Finder = Callable[
-    [Sequence[Path], Sequence[np.ndarray]], List[Optional[np.ndarray]]
-]
+# From images to the persons of each, (N, 5); None where the whole image goes
+# to the pose model.
+Finder = Callable[[Dict[Path, np.ndarray]], List[Optional[np.ndarray]]]
 
 
 def parse_args(argv=None):
@@ -86,7 +86,7 @@ def build_finder(
 ) -> Finder:
     """What finds the persons, by the arguments."""
     if detector is not None:
-        return lambda paths, images: detector(images)
+        return lambda images: detector(list(images.values()))
     if args.boxes and is_bottomup(model):
         raise InputError(
             f'{args.pose_config} is of a bottom-up model, which finds the '
@@ -94,7 +94,7 @@ def build_finder(
         )
     if args.boxes:
         return boxes_by_path(args, paths)
-    return lambda paths, images: [None] * len(images)
+    return lambda images: [None] * len(images)
 
 
 def boxes_by_path(args, paths: Sequence[Path]) -> Finder:
@@ -111,7 +111,7 @@ def boxes_by_path(args, paths: Sequence[Path]) -> Finder:
         if path.name not in by_name:
             raise InputError(f"'{args.ann_file}' does not list '{path}'")
 
-    return lambda paths, images: [by_name[path.name] for path in paths]
+    return lambda images: [by_name[path.name] for path in images]
 
 
 def main(argv=None) -> None:
@@ -125,20 +125,25 @@ def main(argv=None) -> None:
     draw = PoseDrawer(model.dataset_meta, args.kpt_thr)
     meta = describe_keypoints(model.dataset_meta)
 
+    def draw_poses(item: tuple) -> Tuple[InstanceData, np.ndarray]:
+        image, boxes = item
+        poses = estimate(image, boxes)
+        return poses, draw(image, poses)
+
     todo, persons = list(outputs), 0
+    run = ImageRun(args.input, len(todo))
     with Progress(console=Console(stderr=True)) as progress:
         bar = progress.add_task('Estimating poses', total=len(todo))
         for i in range(0, len(todo), args.batch_size):
             batch = todo[i : i + args.batch_size]
-            images = [read_image(path) for path in batch]
-            found = find_persons(batch, images)
-            for path, image, boxes in zip(batch, images, found):
-                poses = estimate(image, boxes)
-                picture, prediction = outputs[path]
-                write_jpeg(picture, draw(image, poses))
-                height, width = image.shape[:2]
+            images = dict(run.each(read_image, dict(zip(batch, batch))))
+            found = run.batch(find_persons, images)
+            items = {path: (images[path], found[path]) for path in found}
+            for path, (poses, picture) in run.each(draw_poses, items):
+                write_jpeg(outputs[path].picture, picture)
+                height, width = images[path].shape[:2]
                 write_json(
-                    prediction,
+                    outputs[path].prediction,
                     {
                         'meta_info': {
                             **meta,
@@ -150,9 +155,10 @@ def main(argv=None) -> None:
                     },
                 )
                 persons += len(poses)
-                progress.advance(bar)
+            progress.advance(bar, len(batch))
     estimate.report_nobody()
-    print(f'{persons} persons in {len(todo)} images: {args.out_dir}')
+    print(f'{persons} persons in {run.done} images: {args.out_dir}')
+    run.finish()
 
 
 if __name__ == '__main__':

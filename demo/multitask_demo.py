@@ -6,9 +6,12 @@ One multi-task R-CNN (configs/multitask_rcnn) finds them all.
 import argparse
 import math
 from types import ModuleType
+from typing import Tuple
 
 import mmpose_ext  # noqa: F401  # isort: skip  first: it mends the others
+import numpy as np
 from mmengine.device import get_device
+from mmengine.structures import InstanceData
 from rich.console import Console
 from rich.progress import Progress
 
@@ -22,6 +25,7 @@ from mmpose_ext.inference.demos import (
     list_images,
 )
 from mmpose_ext.inference.files import read_image
+from mmpose_ext.inference.image_run import ImageRun
 from mmpose_ext.inference.outputs import plan_outputs, report_nobody
 
 
@@ -71,17 +75,26 @@ def main(argv=None) -> None:
     draw = inference.MultiTaskDrawer(predict.dataset_meta, args.kpt_thr)
     meta = describe_keypoints(predict.dataset_meta)
 
+    def draw_persons(item: tuple) -> Tuple[InstanceData, np.ndarray]:
+        image, persons = item
+        persons = persons[persons.scores >= args.score_thr]
+        return persons, draw(image, persons)
+
     todo, number, highest = list(outputs), 0, -math.inf
+    run = ImageRun(args.input, len(todo))
     with Progress(console=Console(stderr=True)) as progress:
         bar = progress.add_task('Finding persons', total=len(todo))
         for i in range(0, len(todo), args.batch_size):
             batch = todo[i : i + args.batch_size]
-            images = [read_image(path) for path in batch]
-            for path, image, persons in zip(batch, images, predict(images)):
-                highest = max([highest, *persons.scores])
-                persons = persons[persons.scores >= args.score_thr]
-                write_jpeg(outputs[path].picture, draw(image, persons))
-                height, width = image.shape[:2]
+            images = dict(run.each(read_image, dict(zip(batch, batch))))
+            found = run.batch(
+                lambda part: predict(list(part.values())), images
+            )
+            items = {path: (images[path], found[path]) for path in found}
+            for path, (persons, picture) in run.each(draw_persons, items):
+                highest = max([highest, *found[path].scores])
+                write_jpeg(outputs[path].picture, picture)
+                height, width = images[path].shape[:2]
                 write_json(
                     outputs[path].prediction,
                     {
@@ -95,10 +108,11 @@ def main(argv=None) -> None:
                     },
                 )
                 number += len(persons)
-                progress.advance(bar)
-    if todo:
+            progress.advance(bar, len(batch))
+    if run.done:
         report_nobody(highest, args.score_thr)
-    print(f'{number} persons in {len(todo)} images: {args.out_dir}')
+    print(f'{number} persons in {run.done} images: {args.out_dir}')
+    run.finish()
 
 
 if __name__ == '__main__':

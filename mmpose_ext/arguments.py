@@ -5,6 +5,7 @@ values of any type, and returns the value: NumPy's numbers as Python's, which
 layers, configs and JSON take. A bool is no number here.
 """
 
+import math
 import sys
 from numbers import Integral, Real
 from pathlib import PurePath
@@ -40,6 +41,13 @@ def non_negative(name: str, value: Any) -> float:
     return _number(
         name, value, 'a finite number of at least 0', lambda x: x >= 0
     )
+
+
+def not_nan(name: str, value: Any) -> float:
+    """A number, infinite if need be: a threshold that keeps all or nothing."""
+    if isinstance(value, Real) and value in (-math.inf, math.inf):
+        return float(value)
+    return _number(name, value, 'a number')
 
 
 def fraction(name: str, value: Any) -> float:

@@ -8,6 +8,10 @@ from mmengine.structures import InstanceData
 from mmpose.structures import PoseDataSample
 from mmpose.visualization import PoseLocalVisualizer
 
+from ..errors import InputError
+
+_LARGEST_JPEG = 65500  # of libjpeg
+
 
 class PoseDrawer:
     """Draw boxes and skeletons with MMPose's visualizer.
@@ -65,7 +69,16 @@ def enlarge(image: np.ndarray) -> Tuple[np.ndarray, int]:
 
     Returns:
         tuple[np.ndarray, int]: Image of shape (f H, f W, 3), and f.
+
+    Raises:
+        InputError: If it is larger than a JPEG file can be.
     """
+    height, width = image.shape[:2]
+    if max(height, width) > _LARGEST_JPEG:
+        raise InputError(
+            f'a picture of {width} x {height} px cannot be written: JPEG has '
+            f'at most {_LARGEST_JPEG} px a side'
+        )
     factor = min(max(round(800 / max(image.shape[:2])), 1), 4)
     if factor > 1:
         image = cv2.resize(

@@ -1,13 +1,22 @@
 """Read images."""
 
+import contextlib
+import io
+import warnings
 from pathlib import Path
-from typing import Union
+from typing import Iterator, Tuple, Union
 
 import mmcv
 import numpy as np
+from PIL import Image
 
 from ..engine.checks import check_file
 from ..errors import InputError
+
+_ORIENTATION = 0x0112  # in EXIF
+_TURNED = (5, 6, 7, 8)  # its values that swap width and height
+# OpenCV turns these by EXIF; Pillow's size of TIFF is that of the turned one.
+_TURNED_FORMATS = ('JPEG', 'MPO', 'PNG')
 
 
 def read_image(path: Union[str, Path]) -> np.ndarray:
@@ -20,10 +29,59 @@ def read_image(path: Union[str, Path]) -> np.ndarray:
         np.ndarray: BGR image of shape (H, W, 3), 8 bit.
 
     Raises:
-        InputError: If there is no such file, or it cannot be decoded.
+        InputError: If there is no such file, it cannot be read or decoded,
+            or it has more pixels than Pillow takes, 178,956,970: a small
+            file can decode to many gigabytes.
     """
-    check_file(path, 'image')
-    image = mmcv.imfrombytes(Path(path).read_bytes())
+    with _explained(path):
+        content = _checked(path).read_bytes()
+        # OpenCV may know a format that Pillow does not.
+        with contextlib.suppress(Image.UnidentifiedImageError):
+            Image.open(io.BytesIO(content)).close()
+        image = mmcv.imfrombytes(content)
     if image is None:
         raise InputError(f"image '{path}' cannot be decoded")
     return image
+
+
+def read_size(path: Union[str, Path]) -> Tuple[int, int]:
+    """The size of what :func:`read_image` returns, from the file's header.
+
+    Args:
+        path (str | Path): The image file.
+
+    Returns:
+        tuple[int, int]: Width and height in pixels.
+
+    Raises:
+        InputError: As :func:`read_image`, but not where only what follows
+            the header is damaged.
+    """
+    with _explained(path), Image.open(_checked(path)) as image:
+        if image.format not in _TURNED_FORMATS:
+            return image.size
+        # Of a PNG file, its own method would decode all.
+        exif = Image.Image.getexif(image)
+        turned = exif.get(_ORIENTATION) in _TURNED
+        return image.size[::-1] if turned else image.size
+
+
+def _checked(path: Union[str, Path]) -> Path:
+    if Path(path).is_dir():
+        raise InputError(f"image '{path}' is a folder")
+    check_file(path, 'image')
+    return Path(path)
+
+
+@contextlib.contextmanager
+def _explained(path: Union[str, Path]) -> Iterator[None]:
+    """Name the image in whatever a hostile file makes a decoder raise."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore', Image.DecompressionBombWarning)
+            yield
+    except (InputError, MemoryError):
+        raise
+    except Exception as e:
+        reason = ' '.join(str(e).split())
+        raise InputError(f"image '{path}' cannot be read: {reason}") from e

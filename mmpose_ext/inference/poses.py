@@ -5,15 +5,20 @@ from typing import Optional
 
 import numpy as np
 from mmengine.config import Config
+from mmengine.dataset import Compose
 from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 from mmpose.apis import inference_bottomup, inference_topdown, init_model
+from mmpose.datasets.transforms import BottomupResize
 from mmpose.models import BottomupPoseEstimator, TopdownPoseEstimator
 from mmpose.registry import MODELS
 from torch import nn
 
+from ..arguments import not_nan, positive_int
 from ..engine.checks import explain_unknown_types, load_checkpoint_strictly
 from ..errors import InputError
+
+_LARGEST_SIDE = 2**15 - 2
 
 
 def load_pose_model(config: Config, checkpoint: str, device: str) -> nn.Module:
@@ -124,8 +129,14 @@ def estimate_poses(
         and their mean score.
 
     Raises:
-        ValueError: If a bottom-up model is given boxes.
+        ValueError: If a bottom-up model is given boxes, ``batch_size`` is no
+            whole number above 0, or ``score_thr`` is no number.
+        InputError: If the image, or the input that a bottom-up model makes
+            of it, is larger than 32766 pixels a side.
     """
+    positive_int('batch_size', batch_size)
+    not_nan('score_thr', score_thr)
+    _check_side('an image', *image.shape[1::-1])
     if is_bottomup(model):
         if boxes is not None:
             raise ValueError(
@@ -165,6 +176,7 @@ def _topdown(
 def _bottomup(model: nn.Module, image: np.ndarray) -> InstanceData:
     # As inference_topdown does it by itself.
     init_default_scope(model.cfg.get('default_scope', 'mmpose'))
+    _check_input(model, image)
     (sample,) = inference_bottomup(model, image)
     found = sample.pred_instances.numpy()
     k = model.dataset_meta['num_keypoints']
@@ -178,3 +190,24 @@ def _bottomup(model: nn.Module, image: np.ndarray) -> InstanceData:
         bboxes=found.get('bboxes', extents),
         bbox_scores=np.asarray(scores).tolist(),
     )
+
+
+def _check_input(model: nn.Module, image: np.ndarray) -> None:
+    """Check the size of the input before it takes gigabytes.
+
+    MMPose's recipes resize by the short side, so that the input of an image
+    of 2000 x 2 pixels is 512,000 wide.
+    """
+    pipeline = Compose(model.cfg.test_dataloader.dataset.pipeline)
+    for step in pipeline.transforms:
+        if isinstance(step, BottomupResize):
+            size = step._get_input_size(image.shape[1::-1], step.input_size)
+            _check_side('an input', *size[1])
+
+
+def _check_side(what: str, width: int, height: int) -> None:
+    if max(width, height) > _LARGEST_SIDE:
+        raise InputError(
+            f'{what} of {width} x {height} px is too large: OpenCV warps at '
+            f'most {_LARGEST_SIDE} px a side'
+        )

@@ -1,6 +1,7 @@
 """demo/image_demo.py, from the command line."""
 
 import json
+import re
 import runpy
 import shutil
 from pathlib import Path
@@ -217,8 +218,7 @@ def test_bottomup(toy_persons, detector, tmp_path):
     torch.save(dict(state_dict=model.state_dict(), meta={}), checkpoint)
     out = tmp_path / 'out'
 
-    def run(*options):
-        image = toy_persons / 'val/000000000002.jpg'
+    def run(*options, image=toy_persons / 'val/000000000002.jpg'):
         arguments = [image, config, checkpoint, '--out-dir', out, *options]
         main([*map(str, arguments), '--device', 'cpu'])
         return persons_of(out, '000000000002')
@@ -233,10 +233,120 @@ def test_bottomup(toy_persons, detector, tmp_path):
 
     persons = run('--score-thr', 0)
     assert len(persons) == 5
+    thin = tmp_path / 'thin.png'
+    cv2.imwrite(str(thin), np.zeros((2, 2000, 3), dtype=np.uint8))
+    with pytest.raises(InputError, match=r'thin\.png.* 128000 x 128 px is t'):
+        run(image=thin)
+
     for person in persons:
         x, y = np.transpose(person['keypoints'])
         assert person['bbox'] == [[x.min(), y.min(), x.max(), y.max()]]
     assert run('--score-thr', 0.9, '--overwrite') == []
+
+
+@pytest.fixture
+def mixed(toy_persons, tmp_path):
+    """A folder of good images, bad ones, and one of 2000 x 2 pixels."""
+    folder = tmp_path / 'mixed'
+    folder.mkdir()
+    for i in (1, 2):
+        shutil.copy(toy_persons / f'val/{i:012d}.jpg', folder / f'{i}.jpg')
+    thin = np.full((2, 2000, 3), 90, dtype=np.uint8)
+    cv2.imwrite(str(folder / '1thin.png'), thin)
+    (folder / '1text.jpg').write_bytes(b'no picture')
+    (folder / '1void.png').touch()
+    (folder / '1folder.jpg').mkdir()
+    return folder
+
+
+BAD = ['1folder.jpg', '1text.jpg', '1void.png']
+
+
+def skipping(run, capsys):
+    """What a run says on stderr that has skipped images."""
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as e:
+        run()
+    assert e.value.code == 1
+    printed = capsys.readouterr()
+    assert 'Traceback' not in printed.err
+    return printed.out, printed.err
+
+
+@pytest.mark.parametrize('batch_size', [1, 8])
+def test_bad_images_are_skipped(
+    demo, detector, mixed, batch_size, tmp_path, capsys
+):
+    batch = ['--batch-size', batch_size]
+    told, error = skipping(lambda: demo(mixed, *detector, *batch), capsys)
+    out = tmp_path / 'out'
+    assert files(out / 'predictions') == ['1.json', '1thin.json', '2.json']
+    assert files(out / 'visualizations') == ['1.jpg', '1thin.jpg', '2.jpg']
+    assert re.search(r'\d persons in 3 images: ', told)
+    for name in BAD:
+        assert f"skipped: image '{mixed / name}' " in error
+    names = ', '.join(f"'{mixed / name}'" for name in BAD)
+    assert f'3 of 6 images done; skipped: {names}\n' in error
+    one = demo(mixed / '1.jpg', *detector, '--overwrite')
+    assert persons_of(one, '1') == persons_of(out, '1')
+
+    # Once they are good, --resume does them.
+    good = (mixed / '1.jpg').read_bytes()
+    (mixed / BAD[0]).rmdir()
+    for name in BAD[1:]:
+        (mixed / name).write_bytes(good)
+    demo(mixed, *detector, '--resume')
+    assert len(files(out)) == 10
+    assert '2 images' in capsys.readouterr().out
+
+
+def test_old_outputs_of_bad_images_stay(demo, mixed, tmp_path, capsys):
+    old = tmp_path / 'out/predictions/1text.json'
+    old.parent.mkdir(parents=True)
+    old.write_text('old')
+    skipping(lambda: demo(mixed, '--overwrite'), capsys)
+    assert old.read_text() == 'old'
+
+
+@pytest.mark.parametrize('shape', [(1, 1), (3000, 1), (1, 3000), (3, 32766)])
+def test_any_aspect_ratio(demo, detector, shape, tmp_path):
+    path = tmp_path / 'x.png'
+    cv2.imwrite(str(path), np.zeros((*shape, 3), dtype=np.uint8))
+    out = demo(path)
+    (person,) = persons_of(out, 'x')
+    assert person['bbox'] == [[0, 0, shape[1], shape[0]]]
+    demo(path, *detector, '--overwrite')
+    factor = 4 if shape == (1, 1) else 1
+    drawn = cv2.imread(str(out / 'visualizations/x.jpg'))
+    assert drawn.shape[:2] == (factor * shape[0], factor * shape[1])
+
+
+def test_images_that_are_too_large(demo, detector, tmp_path):
+    path = tmp_path / 'x.png'
+    cv2.imwrite(str(path), np.zeros((3, 32767, 3), dtype=np.uint8))
+    for options in ([], detector):
+        with pytest.raises(InputError, match=r'x\.png.* 32767 x 3 px is too'):
+            demo(path, *options)
+
+
+def test_defects_are_no_fault_of_an_image(demo, mixed, monkeypatch):
+    def fail(*_):
+        raise ValueError('a defect')
+
+    monkeypatch.setitem(main.__globals__, 'split_instances', fail)
+    with pytest.raises(ValueError, match='a defect'):
+        demo(mixed)
+
+
+def test_a_folder_that_cannot_be_written(demo, mixed, monkeypatch):
+    """This is no fault of an image either."""
+
+    def fail(*_):
+        raise OSError(28, 'No space left on device')
+
+    monkeypatch.setattr('os.replace', fail)
+    with pytest.raises(OSError, match='No space left'):
+        demo(mixed)
 
 
 def test_mistakes(

@@ -2,6 +2,7 @@
 
 import json
 import runpy
+import shutil
 import sys
 from pathlib import Path
 
@@ -142,6 +143,42 @@ def test_existing_outputs(demo, toy_persons):
     assert picture.read_bytes() == b'mine'
     demo(source, '--overwrite')
     assert picture.read_bytes() != b'mine'
+
+
+@pytest.mark.parametrize('batch_size', [1, 8])
+def test_bad_images_are_skipped(
+    demo, toy_persons, batch_size, tmp_path, capsys
+):
+    folder = tmp_path / 'in'
+    folder.mkdir()
+    for i in (1, 2):
+        shutil.copy(toy_persons / f'val/{i:012d}.jpg', folder / f'{i}.jpg')
+    for width in (2000, 65501):
+        image = np.full((2, width, 3), 90, dtype=np.uint8)
+        cv2.imwrite(str(folder / f'1_{width}.png'), image)
+    (folder / '1text.jpg').write_bytes(b'no picture')
+    with pytest.raises(SystemExit) as e:
+        demo(folder, '--batch-size', batch_size, '--score-thr', 0.1)
+    assert e.value.code == 1
+    out = tmp_path / 'out'
+    names = ['1', '1_2000', '2']
+    assert files(out / 'predictions') == [f'{name}.json' for name in names]
+    assert files(out / 'visualizations') == [f'{name}.jpg' for name in names]
+    printed = capsys.readouterr()
+    wide, text = (str(folder / name) for name in ('1_65501.png', '1text.jpg'))
+    order = [text, wide] if batch_size == 8 else [wide, text]
+    assert f"skipped: image '{text}' cannot be decoded\n" in printed.err
+    assert f"skipped: image '{wide}': a picture of 65501 x 2 px" in printed.err
+    names_of_bad = ', '.join(f"'{path}'" for path in order)
+    assert f'3 of 5 images done; skipped: {names_of_bad}\n' in printed.err
+    number = sum(len(read(out, name)['instance_info']) for name in names)
+    assert f'{number} persons in 3 images' in printed.out
+    assert read(out, '1_2000')['meta_info']['width'] == 2000
+    for person in read(out, '1_2000')['instance_info']:
+        assert mask_util.decode(person['mask']).shape == (2, 2000)
+        ((x1, y1, x2, y2),) = person['bbox']
+        assert 0 <= x1 < x2 <= 2000
+        assert 0 <= y1 < y2 <= 2
 
 
 def test_mistakes(demo, toy_persons, tiny_config, tiny_detector, tmp_path):

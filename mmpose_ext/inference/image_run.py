@@ -1,0 +1,134 @@
+"""Many images, of which a bad one does not end the run."""
+
+import os
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Callable, Dict, Iterator, List, Tuple, TypeVar, Union
+
+import cv2
+import torch
+
+from ..errors import InputError
+
+T = TypeVar('T')
+R = TypeVar('R')
+
+# What an image can cause. Anything else is an error of the program.
+_ERRORS = (
+    InputError,
+    cv2.error,
+    MemoryError,
+    torch.cuda.OutOfMemoryError,
+)
+_MOST_NAMES = 10
+
+
+@contextmanager
+def blamed_on(name: Union[str, Path]) -> Iterator[None]:
+    """Turn what an image can cause into an error that names it.
+
+    Args:
+        name (str | Path): The name of the image.
+
+    Raises:
+        InputError: Instead of another ``InputError``, which keeps its
+            message if the name is in it, of OpenCV's errors, and where memory
+            does not suffice.
+    """
+    try:
+        yield
+    except _ERRORS as e:
+        reason = ' '.join(str(e).split())
+        if not isinstance(e, InputError):
+            reason = f'{type(e).__name__}: {reason}'
+        if str(name) not in reason:
+            reason = f"image '{name}': {reason}"
+        raise InputError(reason) from e
+
+
+class ImageRun:
+    """Steps on many images, which leave out those that fail.
+
+    One that fails is named on stderr, with the reason, and takes no part in
+    later steps. A single image that the user has named ends the run.
+
+    Args:
+        source (str): The image, folder or glob that the user has named.
+        number (int): How many images there are.
+
+    Attributes:
+        skipped (List[Path]): The images that have failed.
+    """
+
+    def __init__(self, source: str, number: int):
+        self.number = number
+        self.skipped: List[Path] = []
+        self._alone = os.path.isfile(source)
+
+    @property
+    def done(self) -> int:
+        """How many images have not failed."""
+        return self.number - len(self.skipped)
+
+    def each(
+        self, work: Callable[[T], R], items: Dict[Path, T]
+    ) -> Iterator[Tuple[Path, R]]:
+        """Do a step image by image.
+
+        Args:
+            work (Callable): The step.
+            items (Dict[Path, Any]): By image what is passed to it.
+
+        Yields:
+            tuple[Path, Any]: An image that has not failed, and what the step
+            returns for it.
+        """
+        for path, item in items.items():
+            try:
+                with blamed_on(path):
+                    result = work(item)
+            except InputError as e:
+                if self._alone:
+                    raise
+                print(f'skipped: {e}', file=sys.stderr)
+                self.skipped.append(path)
+            else:
+                yield path, result
+
+    def batch(
+        self, work: Callable[[Dict[Path, T]], List[R]], items: Dict[Path, T]
+    ) -> Dict[Path, R]:
+        """Do a step for a batch; again image by image where that fails.
+
+        Args:
+            work (Callable): The step, from items to as many results.
+            items (Dict[Path, Any]): By image what is passed to it.
+
+        Returns:
+            Dict[Path, Any]: The results of the images that have not failed.
+        """
+        if not items:  # all have failed before
+            return {}
+        try:
+            return dict(zip(items, work(items)))
+        except _ERRORS:
+            alone = {path: {path: item} for path, item in items.items()}
+            return dict(self.each(lambda item: work(item)[0], alone))
+
+    def finish(self) -> None:
+        """End the process with exit status 1 if an image was skipped.
+
+        How many are done, and which were skipped, is said on stderr.
+        """
+        if not self.skipped:
+            return
+        names = [f"'{path}'" for path in self.skipped[:_MOST_NAMES]]
+        if len(self.skipped) > _MOST_NAMES:
+            names.append(f'and {len(self.skipped) - _MOST_NAMES} more')
+        print(
+            f'{self.done} of {self.number} images done; skipped: '
+            + ', '.join(names),
+            file=sys.stderr,
+        )
+        sys.exit(1)
