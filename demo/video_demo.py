@@ -36,10 +36,12 @@ from mmpose_ext.inference.demos import (
     load_models,
 )
 from mmpose_ext.inference.drawing import PoseDrawer, draw_label
+from mmpose_ext.inference.image_run import blamed_on
 from mmpose_ext.inference.outputs import check_inputs_stay
 from mmpose_ext.inference.video import (
     FrameFiles,
     VideoFile,
+    VideoWriter,
     device_time,
     open_frames,
     open_output,
@@ -132,6 +134,8 @@ def main(argv=None) -> None:
     output = open_output(
         args.out, args.fps or frames.fps, args.overwrite, args.resume
     )
+    if isinstance(frames, FrameFiles) and isinstance(output, VideoWriter):
+        frames.check_one_size(args.max_frames)
     model, detector = load_models(args)
     estimate = PoseEstimation(model, args.score_thr)
     draw = PoseDrawer(model.dataset_meta, args.kpt_thr)
@@ -144,11 +148,12 @@ def main(argv=None) -> None:
         for i, (name, decode) in steps:
             if name not in output:
                 image = decode()
-                start = device_time(args.device)
-                boxes = None if detector is None else detector([image])[0]
-                poses = estimate(image, boxes)
-                rates.append(1 / (device_time(args.device) - start))
-                picture = draw(image, poses)
+                with blamed_on(name):
+                    start = device_time(args.device)
+                    boxes = None if detector is None else detector([image])[0]
+                    poses = estimate(image, boxes)
+                    rates.append(1 / (device_time(args.device) - start))
+                    picture = draw(image, poses)
                 output.write(name, draw_label(picture, f'{rates[-1]:.1f} FPS'))
                 if args.predictions:
                     entry = describe_frame(name, image, poses)

@@ -17,7 +17,7 @@ from ..engine.checks import check_file, check_output_file
 from ..errors import InputError
 from ..files import replacing, write_atomic
 from .demos import IMAGE_SUFFIXES, list_images
-from .files import read_image
+from .files import read_image, read_size
 
 DEFAULT_FPS = 25.0
 _CODECS = {'.avi': 'MJPG', '.mp4': 'mp4v'}
@@ -110,6 +110,28 @@ class FrameFiles:
     def __iter__(self) -> Iterator[Frame]:
         for path in self.paths:
             yield str(path.relative_to(self.path)), partial(read_image, path)
+
+    def check_one_size(self, number: Optional[int] = None) -> None:
+        """Check that the images can be the frames of a video file.
+
+        Args:
+            number (int, optional): How many images are used. Defaults to
+                ``None``, all.
+
+        Raises:
+            InputError: If their sizes differ, or one cannot be read.
+        """
+        first, *others = self.paths[:number]
+        size = read_size(first)
+        for path in others:
+            other = read_size(path)
+            if other != size:
+                raise InputError(
+                    f"frame '{path}' is {other[0]} x {other[1]} px, the first "
+                    f"one, '{first}', is {size[0]} x {size[1]}: a video has "
+                    'frames of one size; write them to a folder, which is an '
+                    'output without a suffix'
+                )
 
 
 def open_frames(source: str) -> Union[VideoFile, FrameFiles]:
@@ -245,8 +267,18 @@ class FrameWriter:
         Args:
             name (str): Its place in the folder, with the suffix of an image.
             image (np.ndarray): BGR image of shape (H, W, 3).
+
+        Raises:
+            InputError: If images of its suffix cannot be that large.
         """
-        content = cv2.imencode(Path(name).suffix, image)[1]
+        suffix = Path(name).suffix
+        good, content = cv2.imencode(suffix, image)
+        if not good:
+            height, width = image.shape[:2]
+            raise InputError(
+                f"the picture of frame '{name}' is {width} x {height}, too "
+                f'large for {suffix}'
+            )
         write_atomic(self.folder / name, content.tobytes())
 
 

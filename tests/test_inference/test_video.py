@@ -101,6 +101,28 @@ def test_frames_of_a_video_have_one_size(tmp_path):
     assert files(tmp_path) == []
 
 
+def test_sizes_of_images_are_checked_by_their_headers(tmp_path):
+    paths = [tmp_path / f'{i}.png' for i in range(4)]
+    for path, width in zip(paths, (64, 64, 60, 64)):
+        cv2.imwrite(str(path), picture(0, width=width))
+    frames = FrameFiles(paths)
+    frames.check_one_size(2)
+    message = r"2\.png' is 60 x 48 px, the first .*0\.png', is 64 x 48: a vid"
+    for number in (None, 3, 9):
+        with pytest.raises(InputError, match=message):
+            frames.check_one_size(number)
+    paths[1].write_bytes(b'no picture')
+    with pytest.raises(InputError, match=r"1\.png' cannot be read"):
+        frames.check_one_size()
+
+
+def test_frames_that_a_format_cannot_have(tmp_path):
+    writer = FrameWriter(tmp_path)
+    with pytest.raises(InputError, match=r"'a\.webp' is 16400 x 2, too large"):
+        writer.write('a.webp', picture(0, 2, 16400))
+    assert files(tmp_path) == []
+
+
 def test_a_rate_that_the_codec_cannot_have(tmp_path):
     with (
         pytest.raises(InputError, match=r'64 x 48 .* 90000\.5 frames'),

@@ -295,7 +295,9 @@ def last_line(capsys) -> str:
 def test_a_failure_leaves_no_half_video(demo, bottomup, frames, tmp_path):
     out = demo(frames, bottomup, 'out.mp4')
     before = out.read_bytes()
-    (frames / 'frame9.png').write_bytes(b'no picture')
+    # A header that is whole, so that the video has been begun.
+    whole = (frames / 'frame3.png').read_bytes()
+    (frames / 'frame9.png').write_bytes(whole[:9999])
     with pytest.raises(InputError, match=r"frame9\.png' cannot be decoded"):
         demo(frames, bottomup, 'out.mp4', '--overwrite')
     assert left(tmp_path) == ['frames', 'out.mp4']
@@ -307,8 +309,9 @@ def test_a_failure_leaves_no_half_video(demo, bottomup, frames, tmp_path):
     assert left(tmp_path / 'folder') == ['frame2.png', 'frame3.png']
 
     cv2.imwrite(str(frames / 'frame9.png'), np.zeros((90, 60, 3), np.uint8))
-    with pytest.raises(InputError, match=r"frame9\.png' is 240 x 360"):
-        demo(frames, bottomup, 'other.mp4')
+    for out in ('other.mp4', 'other.avi'):  # before models are looked for
+        with pytest.raises(InputError, match=r"frame9\.png' is 60 x 90 px"):
+            demo(frames, ('gone.py', 'gone.pth'), out)
     assert left(tmp_path) == ['folder', 'frames', 'out.mp4']
     demo(frames, bottomup, 'folder', '--resume')
     assert len(left(tmp_path / 'folder')) == 4
