@@ -14,6 +14,7 @@ from mmpose_ext.arguments import (
     fraction,
     non_negative,
     non_negative_int,
+    not_nan,
     one_of,
     positive,
     positive_int,
@@ -58,6 +59,14 @@ def test_bad_values_are_named(check, value):
     said = rf'^width must be a .*, got {re.escape(repr(value))}$'
     with pytest.raises(ValueError, match=said):
         check('width', value)
+
+
+def test_a_threshold_may_be_infinite():
+    for value in (-math.inf, -1, 0.5, math.inf, np.float32('inf')):
+        assert not_nan('score_thr', value) == value
+    for value in (math.nan, np.float32('nan'), '1', None, True, [0.5]):
+        with pytest.raises(ValueError, match=r'^score_thr must be a number, '):
+            not_nan('score_thr', value)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,13 @@ import mmengine.dist as dist
 from mmengine.config import Config, DictAction
 from mmengine.device import get_device
 
-from mmpose_ext.engine.arguments import positive_int, usable_device
+from mmpose_ext.engine.arguments import (
+    finite_number,
+    non_negative_int,
+    non_negative_number,
+    positive_int,
+    usable_device,
+)
 from mmpose_ext.engine.checks import check_output_file
 from mmpose_ext.engine.command_line import merge_cfg_options
 from mmpose_ext.engine.config import load_config
@@ -43,14 +49,14 @@ def parse_args(argv=None):
     )
     parser.add_argument(
         '--score-thr',
-        type=float,
+        type=finite_number,
         default=0.0,
         help='drop boxes with a lower score (default: only those that the '
         'detector drops by itself)',
     )
     parser.add_argument(
         '--nms-thr',
-        type=float,
+        type=non_negative_number,
         help='after the suppression of the detector, drop person boxes that '
         'overlap a better one by a larger IoU (default: keep them)',
     )
@@ -67,7 +73,7 @@ def parse_args(argv=None):
     )
     parser.add_argument(
         '--num-workers',
-        type=int,
+        type=non_negative_int,
         default=2,
         help='processes that read images (default: 2)',
     )

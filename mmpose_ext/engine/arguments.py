@@ -2,6 +2,7 @@
 
 import argparse
 import math
+from typing import Callable
 
 import torch
 
@@ -12,11 +13,25 @@ def positive_int(text: str) -> int:
     Raises:
         argparse.ArgumentTypeError: It is none.
     """
-    if not text.isdecimal() or int(text) == 0:
-        raise argparse.ArgumentTypeError(
-            f"expected a whole number above zero, got '{text}'"
-        )
-    return int(text)
+    return _integer(text, 1, 'a whole number above zero')
+
+
+def non_negative_int(text: str) -> int:
+    """A whole number of at least zero.
+
+    Raises:
+        argparse.ArgumentTypeError: It is none.
+    """
+    return _integer(text, 0, 'a whole number of at least zero')
+
+
+def finite_number(text: str) -> float:
+    """A number that is neither NaN nor infinite.
+
+    Raises:
+        argparse.ArgumentTypeError: It is none.
+    """
+    return _number(text, 'a finite number')
 
 
 def positive_number(text: str) -> float:
@@ -25,14 +40,33 @@ def positive_number(text: str) -> float:
     Raises:
         argparse.ArgumentTypeError: It is none.
     """
+    return _number(text, 'a number above zero', lambda x: x > 0)
+
+
+def non_negative_number(text: str) -> float:
+    """A finite number of at least zero.
+
+    Raises:
+        argparse.ArgumentTypeError: It is none.
+    """
+    return _number(text, 'a number of at least zero', lambda x: x >= 0)
+
+
+def _integer(text: str, low: int, expected: str) -> int:
+    if not text.isdecimal() or int(text) < low:
+        raise argparse.ArgumentTypeError(f"expected {expected}, got '{text}'")
+    return int(text)
+
+
+def _number(
+    text: str, expected: str, good: Callable[[float], bool] = math.isfinite
+) -> float:
     try:
         number = float(text)
     except ValueError:
         number = math.nan
-    if not 0 < number < math.inf:
-        raise argparse.ArgumentTypeError(
-            f"expected a number above zero, got '{text}'"
-        )
+    if not (math.isfinite(number) and good(number)):
+        raise argparse.ArgumentTypeError(f"expected {expected}, got '{text}'")
     return number
 
 

@@ -13,9 +13,10 @@ from mmengine.device import get_device
 from mmengine.structures import InstanceData
 from torch import nn
 
+from ..arguments import finite, positive_int
 from ..deploy import PoseModel
 from ..deploy.runtimes import is_exported
-from ..engine.arguments import usable_device
+from ..engine.arguments import finite_number, usable_device
 from ..engine.config import load_config
 from ..errors import InputError
 from .outputs import report_nobody
@@ -49,13 +50,13 @@ def add_result_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what every demo can do with what it finds, and where it runs."""
     parser.add_argument(
         '--score-thr',
-        type=float,
+        type=finite_number,
         default=0.3,
         help='leave out persons with a lower score (default: 0.3)',
     )
     parser.add_argument(
         '--kpt-thr',
-        type=float,
+        type=finite_number,
         default=0.3,
         help='do not draw keypoints with a lower score (default: 0.3)',
     )
@@ -125,6 +126,10 @@ class PoseEstimation:
         batch_size (int): Persons per step of a top-down model. Defaults to
             32.
 
+    Raises:
+        ValueError: If ``score_thr`` is no finite number, or ``batch_size`` no
+            whole number above 0.
+
     Attributes:
         highest (float): The highest score of a person in all images so far,
             minus infinity where there was none.
@@ -134,8 +139,8 @@ class PoseEstimation:
         self, model: nn.Module, score_thr: float, batch_size: int = 32
     ):
         self.model = model
-        self.score_thr = score_thr
-        self.batch_size = batch_size
+        self.score_thr = finite('score_thr', score_thr)
+        self.batch_size = positive_int('batch_size', batch_size)
         self.highest = -math.inf
         self._images = 0
 

@@ -8,6 +8,7 @@ from mmengine.structures import InstanceData
 from mmpose.structures import PoseDataSample
 from mmpose.visualization import PoseLocalVisualizer
 
+from ..arguments import finite
 from ..errors import InputError
 
 _LARGEST_JPEG = 65500  # of libjpeg
@@ -24,12 +25,15 @@ class PoseDrawer:
         dataset_meta (dict): The ``dataset_meta`` of the pose model.
         kpt_thr (float): Keypoints of a lower score are not drawn. Defaults
             to 0.3.
+
+    Raises:
+        ValueError: If ``kpt_thr`` is no finite number.
     """
 
     def __init__(self, dataset_meta: dict, kpt_thr: float = 0.3):
         self.visualizer = PoseLocalVisualizer(alpha=0.8)
         self.visualizer.set_dataset_meta(dataset_meta)
-        self.kpt_thr = kpt_thr
+        self.kpt_thr = finite('kpt_thr', kpt_thr)
 
     def __call__(self, image: np.ndarray, poses: InstanceData) -> np.ndarray:
         """Draw the persons of an image.

@@ -9,6 +9,7 @@ from mmengine.dataset import Compose, pseudo_collate
 from mmengine.model.utils import revert_sync_batchnorm
 from mmengine.registry import DefaultScope
 
+from ..arguments import finite, non_negative
 from ..engine.checks import explain_unknown_types, load_checkpoint_strictly
 from ..errors import InputError
 
@@ -35,6 +36,8 @@ class PersonDetector:
     Raises:
         InputError: If MMDet is missing, the config has no detector, a type
             in it is unknown, the weights do not fit, or no class is a person.
+        ValueError: If ``score_thr`` is no finite number, or ``nms_thr`` none
+            of at least 0.
     """
 
     def __init__(
@@ -45,6 +48,10 @@ class PersonDetector:
         score_thr: float = 0.0,
         nms_thr: Optional[float] = None,
     ):
+        self.score_thr = finite('score_thr', score_thr)
+        self.nms_thr = nms_thr
+        if nms_thr is not None:
+            self.nms_thr = non_negative('nms_thr', nms_thr)
         MODELS, get_test_pipeline_cfg = _import_mmdet()
         for key in ('model', 'test_dataloader'):
             if key not in config:
@@ -70,8 +77,6 @@ class PersonDetector:
         meta = load_checkpoint_strictly(model, checkpoint).get('meta', {})
         self.person = _person_label(_class_names(meta, config), checkpoint)
         self.model = model.to(device).eval()
-        self.score_thr = score_thr
-        self.nms_thr = nms_thr
 
     def __call__(self, images: Sequence[np.ndarray]) -> List[np.ndarray]:
         """Detect the persons of a batch of images.

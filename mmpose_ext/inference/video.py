@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import torch
 
+from ..arguments import positive
 from ..engine.checks import check_file, check_output_file
 from ..errors import InputError
 from ..files import replacing, write_atomic
@@ -162,11 +163,14 @@ class VideoWriter:
     Args:
         path (str | Path): An ``.mp4`` (codec mp4v) or ``.avi`` (MJPG) file.
         fps (float): Frames per second. Defaults to 25.
+
+    Raises:
+        ValueError: If ``fps`` is no finite number above 0.
     """
 
     def __init__(self, path: Union[str, Path], fps: float = DEFAULT_FPS):
         self.path = Path(path)
-        self.fps = fps
+        self.fps = positive('fps', fps)
         self._stack = ExitStack()
         self._part = self.path
         self._writer: Optional[cv2.VideoWriter] = None

@@ -153,3 +153,30 @@ def test_the_order_is_total(names, random):
     order = sorted(paths, key=_natural)
     random.shuffle(paths)
     assert sorted(paths, key=_natural) == order
+
+
+@pytest.mark.parametrize(
+    ('name', 'value'),
+    [
+        ('score_thr', float('nan')),
+        ('score_thr', float('inf')),
+        ('score_thr', '0.3'),
+        ('score_thr', None),
+        ('batch_size', 0),
+        ('batch_size', -1),
+        ('batch_size', 1.5),
+    ],
+)
+def test_numbers_that_are_none(name, value):
+    options = {'score_thr': 0.3, name: value}
+    with pytest.raises(ValueError, match=f'^{name} must be .*{value!r}$'):
+        PoseEstimation(None, **options)
+
+
+@pytest.mark.parametrize('option', ['--score-thr', '--kpt-thr'])
+def test_thresholds_that_are_no_number(option, capsys):
+    for text in ('nan', 'inf', 'high'):
+        with pytest.raises(SystemExit):
+            load('config.py', 'weights.pth', f'{option}={text}')
+        error = capsys.readouterr().err
+        assert f"{option}: expected a finite number, got '{text}'" in error

@@ -5,7 +5,8 @@ import pytest
 from mmengine.structures import InstanceData
 from mmpose.datasets.datasets.utils import parse_pose_metainfo
 
-from mmpose_ext.inference.drawing import PoseDrawer, draw_label
+from mmpose_ext.errors import InputError
+from mmpose_ext.inference.drawing import PoseDrawer, draw_label, enlarge
 
 COCO = parse_pose_metainfo(dict(from_file='configs/_base_/datasets/coco.py'))
 
@@ -87,3 +88,18 @@ def test_letters_are_as_high_as_documented(size, height):
     drawn = draw_label(np.zeros((*size, 3), dtype=np.uint8), '12.3 FPS')
     rows = np.nonzero((drawn > 127).all(axis=2))[0]
     assert abs(np.ptp(rows) + 1 - height) <= 0.25 * height
+
+
+@pytest.mark.parametrize('value', [float('nan'), float('inf'), '0.3', None])
+def test_thresholds_that_are_none(value):
+    with pytest.raises(ValueError, match=f'^kpt_thr must .*{value!r}$'):
+        PoseDrawer(COCO, value)
+
+
+def test_pictures_that_are_too_large():
+    image = np.zeros((2, 65501, 3), dtype=np.uint8)
+    assert enlarge(image[:, :65500])[1] == 1
+    with pytest.raises(InputError, match=r'65501 x 2 px .* most 65500 px'):
+        enlarge(image)
+    with pytest.raises(InputError, match=r'2 x 65501 px'):
+        enlarge(image.transpose(1, 0, 2))

@@ -155,3 +155,18 @@ def test_mistakes(tiny_detector, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, 'mmdet.registry', None)
     with pytest.raises(InputError, match=r'pip install .*mmdet'):
         PersonDetector(load(path), str(checkpoint))
+
+
+@pytest.mark.parametrize(
+    ('name', 'value'),
+    [
+        ('score_thr', float('nan')),
+        ('score_thr', 'high'),
+        ('nms_thr', float('nan')),
+        ('nms_thr', -0.1),
+        ('nms_thr', 'high'),
+    ],
+)
+def test_thresholds_that_are_none(name, value):
+    with pytest.raises(ValueError, match=f'^{name} must be .*{value!r}$'):
+        PersonDetector(Config(), 'weights.pth', **{name: value})

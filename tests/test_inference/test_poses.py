@@ -16,6 +16,7 @@ from mmpose_ext.errors import InputError
 from mmpose_ext.inference import poses as poses_module
 from mmpose_ext.inference.files import read_image
 from mmpose_ext.inference.poses import (
+    _check_input,
     estimate_poses,
     is_bottomup,
     load_pose_model,
@@ -252,3 +253,31 @@ def test_mistakes(tiny_config, tiny_detector, weights):
         config.pop(key)
         with pytest.raises(InputError, match=f"expected a '{key}' in it"):
             load_pose_model(config, weights, 'cpu')
+
+
+@pytest.mark.parametrize(
+    ('name', 'value'),
+    [
+        ('batch_size', 0),
+        ('batch_size', -3),
+        ('batch_size', 2.0),
+        ('score_thr', float('nan')),
+        ('score_thr', None),
+    ],
+)
+def test_numbers_that_are_none(name, value, bottomup, image):
+    with pytest.raises(ValueError, match=f'^{name} must be .*{value!r}$'):
+        estimate_poses(bottomup, image, **{name: value})
+
+
+def test_images_that_are_too_large(bottomup):
+    """For OpenCV, and for a bottom-up model by its resized short side."""
+    with pytest.raises(InputError, match=r'image of 32767 x 9 px is too'):
+        estimate_poses(bottomup, np.zeros((9, 32767, 3), dtype=np.uint8))
+    # The short side becomes 128, the long one 16 times as long as it is.
+    for shape in ((8, 2048), (2048, 8)):
+        width, height = 16 * shape[1], 16 * shape[0]
+        message = rf'an input of {width} x {height} px is too large'
+        with pytest.raises(InputError, match=message):
+            estimate_poses(bottomup, np.zeros((*shape, 3), dtype=np.uint8))
+    _check_input(bottomup, np.zeros((8, 2046, 3), dtype=np.uint8))

@@ -133,6 +133,13 @@ def test_a_rate_that_the_codec_cannot_have(tmp_path):
 
 
 @pytest.mark.parametrize('suffix', ['.mp4', '.avi'])
+def test_rates_that_are_none(suffix, tmp_path):
+    for rate in (0, -1, float('nan'), float('inf'), '25', None):
+        with pytest.raises(ValueError, match=f'^fps must be .*{rate!r}$'):
+            VideoWriter(tmp_path / f'a{suffix}', rate)
+
+
+@pytest.mark.parametrize('suffix', ['.mp4', '.avi'])
 def test_a_full_disk(suffix, tmp_path):
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     noise = np.random.default_rng(0).integers(0, 256, (240, 320, 3), np.uint8)
