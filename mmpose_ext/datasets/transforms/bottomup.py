@@ -260,7 +260,7 @@ def _warp(
                 f'of {w} x {h}'
             )
     # An int alone would be the value of the first channel.
-    border = (pad_val,) * 3
+    border = (pad_val,) * 4
     return cv2.warpAffine(
         img, matrix, size, flags=cv2.INTER_LINEAR, borderValue=border
     )

@@ -137,13 +137,18 @@ def test_resize_is_one_similarity_about_the_centre(width, height, seed):
     assert (put_back(middle, results) == centre).all()
 
 
-@given(width=st.integers(20, 90), height=st.integers(20, 90), seed=seeds)
+@given(
+    width=st.integers(20, 90),
+    height=st.integers(20, 90),
+    seed=seeds,
+    factor=st.sampled_from([1, 3, 64]),
+)
 @settings(max_examples=50)
-def test_resize_moves_the_image_as_it_says(width, height, seed):
+def test_resize_moves_the_image_as_it_says(width, height, seed, factor):
     rng = np.random.default_rng(seed)
     at = rng.uniform(6, np.array([width, height]) - 7)
     results = dict(img=spot(width, height, at, 1.5))
-    after = BottomupShortSideResize((128, 128))(results)
+    after = BottomupShortSideResize((128, 128), factor)(results)
     found = centre_of_mass(after['img'])[None, None]
     assert np.abs(put_back(found, after) - at).max() < 0.1
 
@@ -160,6 +165,9 @@ def test_resize_pads_outside_of_the_image():
         dict(img=np.full((100, 130), 200, np.uint8))
     )['img']
     assert (black[:, :12] == 0).all() and (black[:, -12:] == 0).all()
+    results = dict(img=np.full((100, 130, 4), 200, np.uint8))
+    img = BottomupShortSideResize((100, 100), pad_val=7)(results)['img']
+    assert (img[:, :12] == 7).all()
 
 
 def test_resize_of_an_image_of_the_right_size_is_the_image():
