@@ -12,6 +12,7 @@ from mmengine.registry import DefaultScope
 from mmpose.models import BottomupPoseEstimator
 from mmpose.models.pose_estimators.base import BasePoseEstimator
 from mmpose.registry import MODELS
+from mmpose.utils.typing import SampleList
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -106,6 +107,31 @@ class _Exported:
                 ),
             )
         )
+
+    def predict(
+        self, inputs: Union[Tensor, List[Tensor]], data_samples: SampleList
+    ) -> SampleList:
+        """Predict, and see that the file's outputs fit its description.
+
+        Args:
+            inputs (Tensor | list[Tensor]): As of MMPose's estimator.
+            data_samples (list[PoseDataSample]): The samples.
+
+        Returns:
+            list[PoseDataSample]: As of MMPose's estimator.
+
+        Raises:
+            InputError: They do not fit.
+        """
+        try:
+            return super().predict(inputs, data_samples)
+        except InputError:
+            raise
+        except Exception as e:
+            raise InputError(
+                f"the outputs of '{self.backbone.network.path}' do not fit "
+                f'what it declares: {type(e).__name__}: {e}'
+            ) from e
 
     def _open_parts(
         self,

@@ -3,6 +3,7 @@
 import ast
 import math
 import re
+import reprlib
 from typing import Any, Sequence
 
 import numpy as np
@@ -83,7 +84,8 @@ def unpack(text: str, path: str) -> dict:
         ) from e
     if value.get('format') != FORMAT:
         raise InputError(
-            f"exported file '{path}' is of format {value.get('format')}, "
+            f"exported file '{path}' is of format "
+            f'{reprlib.repr(value.get("format"))}, '
             f'expected {FORMAT}: export it again with this version '
             f'({__version__})'
         )

@@ -164,7 +164,7 @@ def _check_tensor(data: memoryview) -> None:
             key, text = _entry(value)
             location = text if key == 'location' else location
     if outside:
-        raise _Outside(f"the values of '{name}' ({location!r})")
+        raise _Outside(f'the values of {name!r} ({location!r})')
 
 
 def _entry(data: Union[int, memoryview]) -> Tuple[str, str]:

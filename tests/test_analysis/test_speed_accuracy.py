@@ -107,6 +107,17 @@ def test_identity(cfg, tiny_config, weights, tmp_path):
     assert urls[0] != urls[1]
 
 
+def test_what_lies_beside_an_exported_file(cfg, tmp_path):
+    path = tmp_path / 'a.xml'
+    path.write_text('network')
+    alone = identify_model(cfg, str(path))
+    path.with_suffix('.bin').mkdir()  # a pipe would wait for ever
+    assert identify_model(cfg, str(path)) == alone
+    path.with_suffix('.bin').rmdir()
+    path.with_suffix('.bin').write_text('weights')
+    assert identify_model(cfg, str(path)) != alone
+
+
 def test_load_without_a_test(cfg, weights):
     metrics = {'coco/AP': 0.25}
     cfg.visualizer = dict(type='PoseLocalVisualizer', name='of this test')

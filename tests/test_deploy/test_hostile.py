@@ -363,6 +363,27 @@ def test_what_was_not_changed_works(suffix, files, samples):
     np.testing.assert_array_equal(found.keypoints, expected.keypoints)
 
 
+@pytest.mark.parametrize('suffix', FORMATS)
+@pytest.mark.parametrize(
+    'change',
+    [
+        put('structure', 'list'),
+        put('model.test_cfg.flip_mode', 'nonsense'),
+        put(f'{HEAD}.decoder', dict(type='SPR', input_size=(64, 96),
+                                    heatmap_size=(16, 24))),
+    ],
+    ids=['structure', 'flip', 'decoder'],
+)  # fmt: skip
+def test_outputs_of_another_model(change, suffix, files, samples):
+    path = files[suffix]
+    metadata = read(files['.onnx'])
+    change(metadata)
+    rewrite(path, repr(metadata))
+    model = PoseModel(path, num_threads=1)
+    with pytest.raises(InputError, match=r"of '.*a\..*' do not fit what it"):
+        model(*samples[0])
+
+
 class HeadWithPart(HeatmapHead):
     """One that calls a layer behind its ``forward``."""
 
