@@ -126,6 +126,20 @@ def test_values_in_other_files(place, tmp_path):
     read_texts(PLACES[place](inside()).SerializeToString(), 'a')
 
 
+def test_each_sign_of_another_file():
+    marked, entry = outside('b.bin'), outside('b.bin')
+    marked.ClearField('external_data')
+    entry.ClearField('data_location')
+    for tensor, location in ((marked, ''), (entry, r'b\.bin')):
+        content = make_model(tensors=[tensor]).SerializeToString()
+        with pytest.raises(InputError, match=rf"'w' \('{location}'\) in an"):
+            read_texts(content, 'a.onnx')
+    marked.data_location = TensorProto.DEFAULT
+    marked.raw_data = b'1234'
+    content = make_model(tensors=[marked]).SerializeToString()
+    assert read_texts(content, 'a.onnx') == {}
+
+
 @pytest.mark.parametrize('where', ['absolute', 'parent', 'link', 'inside'])
 def test_no_location_is_opened(where, tmp_path, monkeypatch):
     secret = tmp_path / 'secret'
