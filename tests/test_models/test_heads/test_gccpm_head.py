@@ -330,6 +330,10 @@ def test_flip_test_swaps_keypoints_but_not_the_background():
         expected[:, channel] += back[:, mirrored]
     torch.testing.assert_close(average_flipped(plain, flipped), expected / 2)
 
+    # Of a single image, too.
+    single = average_flipped(plain[:1], flipped[:1])
+    torch.testing.assert_close(single, expected[:1] / 2)
+
     shifted = average_flipped(plain, flipped, shift_heatmap=True)
     torch.testing.assert_close(
         shifted[:, 3, :, 1:], (plain + back.roll(1, -1))[:, 3, :, 1:] / 2
