@@ -95,3 +95,26 @@ def test_errors():
             AttentiveNorm2d(**{'num_features': 3, name: value})
     with pytest.raises(ValueError, match=r'one cell: \(1, 3, 1, 1\)'):
         make_norm()(torch.zeros(1, 3, 1, 1, dtype=torch.double))
+
+
+def test_defaults_and_start():
+    norm = AttentiveNorm2d(4000)
+    assert norm.mixing.weight.shape == (20, 4000, 1, 1)
+    assert (norm.norm.eps, norm.norm.momentum) == (1e-5, 0.1)
+    for pairs, mean in ((norm.gamma, 1), (norm.beta, 0)):
+        assert pairs.mean().item() == pytest.approx(mean, abs=0.003)
+        assert pairs.std().item() == pytest.approx(0.1, rel=0.02)
+
+
+def test_two_cells_have_a_variance():
+    """Of 0 and 2: mean 1, variance 2; and q = 1 / sqrt(2.001)."""
+    norm = AttentiveNorm2d(1, num_affines=1).eval()
+    with torch.no_grad():
+        norm.mixing.weight.fill_(6)
+        norm.gamma.fill_(3)
+        norm.beta.fill_(5)
+    x = torch.tensor([0.0, 2]).view(1, 1, 1, 2)
+    # relu6(6 q + 3) = 6 is the highest weight, 1, and 3 z + 5 the result.
+    scale = 3 / (1 + 1e-5) ** 0.5
+    expected = torch.tensor([5.0, 5 + 2 * scale]).view(1, 1, 1, 2)
+    torch.testing.assert_close(norm(x), expected)
