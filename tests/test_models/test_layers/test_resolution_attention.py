@@ -120,3 +120,10 @@ def test_half_precision_rounds_the_mean_alone(dtype):
     mean = mean_upsampled(x, (33, 25))
     assert mean.dtype == dtype
     assert torch.equal(mean, exact.to(dtype))
+
+
+def test_refuses_wrong_arguments():
+    with pytest.raises(ValueError, match=r'channels must be .*, got 0$'):
+        ResolutionAttention(0, 2)
+    with pytest.raises(ValueError, match=r"num_inputs must be .*, got 'x'$"):
+        ResolutionAttention(4, 'x')
