@@ -124,14 +124,13 @@ def _hashable(value):
 
 
 def shift_annotations(table: CocoTable) -> None:
-    """Give none of the annotations the id 0, if one has it.
+    """Let the ids of annotations start at 1, if one is below.
 
-    COCO's evaluation writes 0 for "not matched", so that a prediction that
-    meets an annotation of the id 0 would count as wrong.
+    COCO's evaluation writes 0 for "not matched", that of MMPose -1, so that
+    a prediction that meets such an annotation would count as wrong.
     """
-    ids = column(table.annotations, 'id')
-    if 0 in ids:
-        shift = 1 - min(ids)
+    shift = 1 - min(column(table.annotations, 'id'), default=1)
+    if shift > 0:
         for annotation in table.annotations:
             annotation['id'] += shift
 

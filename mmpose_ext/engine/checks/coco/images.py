@@ -57,7 +57,8 @@ def _is_name(name, needed: bool) -> bool:
     if type(name) is not str:
         return name is MISSING and not needed
     if name.isascii():
-        return bool(name) and '\0' not in name
+        # MMDet's metric writes '' for all of its images.
+        return (bool(name) or not needed) and '\0' not in name
     try:
         name.encode()
     except UnicodeEncodeError:  # half of a pair of surrogates

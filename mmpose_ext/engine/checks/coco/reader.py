@@ -48,8 +48,8 @@ def read_annotations(
       polygons of fewer than three points are left out;
     - ``iscrowd`` is 0 where it is missing;
     - ids are whole numbers, also where the file has 3.0; where one of the
-      annotations has the id 0, all are shifted, because COCO's evaluation
-      takes 0 for "not matched";
+      annotations has an id below 1, all are shifted, because COCO's
+      evaluation takes such ids for "not matched";
     - the only category that has keypoints has the id 1.
 
     Args:

@@ -66,7 +66,7 @@ def test_ids_without_a_partner_are_counted(read, content):
     assert 'has 3 problems:' in str(e.value)
 
 
-def test_no_annotation_has_the_id_0(read, content):
+def test_ids_of_annotations_start_at_1(read, content):
     def ids(*values):
         for annotation, value in zip(content['annotations'], values):
             annotation['id'] = value
@@ -74,7 +74,8 @@ def test_no_annotation_has_the_id_0(read, content):
 
     assert ids(0, 1, 2) == [1, 2, 3]
     assert ids(-2, 0, 5) == [1, 3, 8]
-    assert ids(-2, 3, 5) == [-2, 3, 5]
+    assert ids(-2, 3, 5) == [1, 6, 8]
+    assert ids(1, 2, 3) == [1, 2, 3]
     assert ids(7, 8, 21) == [7, 8, 21]
 
 

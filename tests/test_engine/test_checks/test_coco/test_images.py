@@ -20,7 +20,7 @@ def test_sizes(read, content, key, value):
         read(content)
 
 
-@pytest.mark.parametrize('name', [None, '', 3, ['a'], 'a\0b', '\ud800'])
+@pytest.mark.parametrize('name', [None, 3, ['a'], 'a\0b', '\ud800'])
 def test_names(read, content, name):
     content['images'][2]['file_name'] = name
     for with_names in (True, False):
@@ -33,6 +33,10 @@ def test_names(read, content, name):
 
 
 def test_names_that_are_not_needed(read, content):
+    content['images'][2]['file_name'] = ''  # as MMDet's metric writes it
+    assert read(content, with_names=False)
+    with pytest.raises(InputError, match="image 9: file_name '', expected"):
+        read(content)
     del content['images'][2]['file_name']
     assert read(content, with_names=False)
     with pytest.raises(InputError, match='image 9: file_name nothing'):

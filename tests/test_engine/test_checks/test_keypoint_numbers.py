@@ -13,7 +13,7 @@ from mmpose_ext.engine.checks import check_keypoint_numbers, keypoint_numbers
 from mmpose_ext.errors import InputError
 from mmpose_ext.multitask import OffsetKeypointHead
 
-CONFIGS = Path(__file__).parents[2] / 'configs'
+CONFIGS = Path(__file__).parents[3] / 'configs'
 MMPOSE_CONFIGS = Path(mmpose.__file__).parent / '.mim/configs'
 # Those in which numbers differ for a reason.
 SPECIAL = (
