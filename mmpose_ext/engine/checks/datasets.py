@@ -32,7 +32,7 @@ _UNTURNED = ('unchanged', 'color_ignore_orientation')
 _UNTURNED += ('grayscale_ignore_orientation',)
 
 
-def check_datasets(cfg, splits, read: Set[str]) -> List[dict]:
+def check_datasets(cfg, splits, read: Optional[Set[str]] = None) -> List[dict]:
     """Check the annotations, images and detections that a config names.
 
     Each JSON file is read once for each folder of images. Files that are
@@ -42,7 +42,8 @@ def check_datasets(cfg, splits, read: Set[str]) -> List[dict]:
     Args:
         cfg (Config): The whole config.
         splits (Sequence[str]): Which of 'train', 'val' and 'test' are used.
-        read (set[str]): The annotation files that were read are added to it.
+        read (set[str], optional): The annotation files that were read are
+            added to it. Defaults to ``None``.
 
     Returns:
         list[dict]: The configs of those datasets whose detection file leaves
@@ -58,7 +59,8 @@ def check_datasets(cfg, splits, read: Set[str]) -> List[dict]:
         for dataset, where in _leaves(cfg[key]['dataset'], f'{key}.dataset'):
             if not _check_dataset(dataset, where, scope, files):
                 empty.append(dataset)
-    read.update(key[0] for key in files if isinstance(key, tuple))
+    if read is not None:
+        read.update(key[0] for key in files if isinstance(key, tuple))
     return empty
 
 

@@ -49,11 +49,13 @@ def rows(values: Sequence[Any], length: int) -> np.ndarray:
 
     All of a row is NaN where it is no list of this length.
     """
+    if set(map(type, values)) <= {list} and set(map(len, values)) <= {length}:
+        return joined_numbers(values).reshape(-1, length)
     good = np.array(
         [type(v) is list and len(v) == length for v in values], dtype=bool
     )
-    chosen = values if good.all() else [v for v, g in zip(values, good) if g]
     found = np.full((len(values), length), np.nan)
+    chosen = [v for v, g in zip(values, good) if g]
     found[good] = joined_numbers(chosen).reshape(-1, length)
     return found
 

@@ -33,7 +33,8 @@ def check_keypoints(table: CocoTable) -> None:
     chosen = np.flatnonzero(is_list & ~lacking)
     if not len(chosen):
         return
-    lengths = np.array([len(values[i]) for i in chosen])
+    lists = [values[i] for i in chosen.tolist()]
+    lengths = np.array(list(map(len, lists)))
     common = Counter(lengths[lengths % 3 == 0].tolist()).most_common(1)
     length = common[0][0] if common else 0
     wrong = np.zeros(len(values), bool)
@@ -48,9 +49,9 @@ def check_keypoints(table: CocoTable) -> None:
     )
     if not length:
         return
+    lists = [v for v in lists if len(v) == length]
     chosen = chosen[lengths == length]
-    found = rows([values[i] for i in chosen], length)
-    points = found.reshape(len(chosen), -1, 3)
+    points = rows(lists, length).reshape(len(chosen), -1, 3)
     _check_points(table, chosen, points)
     labelled = np.zeros(len(values), int)
     labelled[chosen] = (points[..., 2] > 0).sum(axis=1)

@@ -20,7 +20,9 @@ from .segmentations import check_segmentations
 from .table import CocoTable, check_structure
 
 _DEEPEST = 50  # of what no rule knows: copies of it must not overflow
-_CHECKED = ('bbox', 'keypoints', 'segmentation')  # by rules
+# What other rules look into, as far as it goes.
+_CHECKED = ('id', 'image_id', 'category_id', 'area', 'iscrowd', 'bbox')
+_CHECKED += ('keypoints', 'segmentation')
 
 
 def read_annotations(

@@ -24,29 +24,25 @@ def check_segmentations(table: CocoTable) -> None:
     that is the one form that all of MMPose, MMDet and COCO's library take.
     """
     values = column(table.annotations, 'segmentation')
-    lists, codes, wrong = [], [], np.zeros(len(values), bool)
-    for i, value in enumerate(values):
-        kind = type(value)
-        if kind is list:
-            lists.append(i)
-        elif kind is dict:
-            codes.append(i)
-        elif value is not None and value is not MISSING:
-            wrong[i] = True
-    _check_polygons(table, values, np.array(lists, int), wrong)
+    is_list = np.array([type(v) is list for v in values], bool)
+    is_code = np.array([type(v) is dict for v in values], bool)
+    without = np.array(
+        [v is None or v is MISSING or v == [] for v in values], bool
+    )
+    wrong = ~(is_list | is_code | without)
+    _check_polygons(table, values, np.flatnonzero(is_list), wrong, without)
     table.problems.add_where(
         wrong,
         table.annotation,
         lambda i: f'segmentation {show(values[i])}',
         _FORMS,
     )
-    _check_codes(table, values, np.array(codes, int))
+    _check_codes(table, values, np.flatnonzero(is_code))
     if table.problems.count:
         return
-    sizes = table.sizes.astype(int).tolist()
-    for annotation, image in zip(table.annotations, table.image_of.tolist()):
-        if not annotation.get('segmentation'):
-            annotation['segmentation'] = empty_mask(*sizes[image])
+    for i in np.flatnonzero(without).tolist():
+        size = table.sizes[table.image_of[i]].astype(int).tolist()
+        table.annotations[i]['segmentation'] = empty_mask(*size)
 
 
 def empty_mask(width: int, height: int) -> dict:
@@ -67,8 +63,17 @@ def _check_polygons(
     values: Sequence[Any],
     index: np.ndarray,
     wrong: np.ndarray,
+    without: np.ndarray,
 ) -> None:
-    """Check segmentations that are lists; mark in ``wrong`` (N,)."""
+    """Check segmentations that are lists.
+
+    Args:
+        table (CocoTable): The file.
+        values (Sequence[Any]): The segmentations of all N annotations.
+        index (np.ndarray): Which of them are lists.
+        wrong (np.ndarray): Those that are wrong are marked in it, bool (N,).
+        without (np.ndarray): And in this one, those that none is left of.
+    """
     lists = [values[i] for i in index.tolist()]
     owner = np.repeat(index, list(map(len, lists)))
     polygons = list(chain.from_iterable(lists))
@@ -92,9 +97,9 @@ def _check_polygons(
         'have polygons of fewer than three points, which are left out',
     )
     for i in np.flatnonzero(short).tolist():
-        table.annotations[i]['segmentation'] = [
-            p for p in values[i] if len(p) >= 6
-        ]
+        kept = [p for p in values[i] if len(p) >= 6]
+        table.annotations[i]['segmentation'] = kept
+        without[i] = not kept
 
 
 def _check_codes(
