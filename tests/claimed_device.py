@@ -63,7 +63,7 @@ _FROM_DATA = {torch.tensor, torch.as_tensor, torch.asarray, Tensor.new_tensor}
 PACKAGES = ('mmpose_ext', 'mmpose', 'mmdet', 'mmengine', 'mmcv')
 # It is not these that wait, but who calls them.
 _CALLED = (str(Path(torch.__file__).parent), __file__)
-_HELPERS = ('mmpose/utils/tensor_utils.py',)
+_HELPERS = ('to_numpy',)
 
 
 class Wait(NamedTuple):
@@ -378,7 +378,7 @@ def _find_place() -> Tuple[str, bool]:
 def _name_place(frames: List[Tuple[str, str]]) -> str:
     """The innermost frame that is not PyTorch's."""
     for path, function in frames:
-        if path.startswith(_CALLED) or path.endswith(_HELPERS):
+        if path.startswith(_CALLED) or function in _HELPERS:
             continue
         parts = Path(path).parts
         starts = [i for i, part in enumerate(parts) if part in PACKAGES]

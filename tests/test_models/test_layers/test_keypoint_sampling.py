@@ -109,6 +109,16 @@ def test_codes_equal_samples_of_the_map(height, width):
                         )
 
 
+def test_windows_are_weighted_along_both_axes():
+    maps = torch.full((1, 1, 8, 8), 2.0)
+    x = torch.tensor([[[10.0, 11, 12]]])
+    weights = torch.tensor([0.5, 1, 0.25])
+    image = torch.tensor([0])
+    windows = sample_windows(maps, image, x, x, 4, weights)
+    expected = [[0.5, 1, 0.25], [1, 2, 0.5], [0.25, 0.5, 0.125]]
+    assert_close(windows[0, 0], torch.tensor(expected))
+
+
 def test_far_outside_is_the_edge():
     maps = torch.arange(12.0).view(1, 1, 3, 4)
     for place, value in ((-1e9, 0), (1e9, 11)):
