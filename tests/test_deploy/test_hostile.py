@@ -8,6 +8,7 @@ the trace that the check keeps from being left.
 import ast
 import re
 import shutil
+import sys
 from contextlib import suppress
 from xml.sax.saxutils import quoteattr
 
@@ -23,6 +24,7 @@ from mmpose_ext.deploy import PoseModel, runtimes
 from mmpose_ext.deploy.export import _metadata, record
 from mmpose_ext.deploy.formats import export_network, part_path
 from mmpose_ext.deploy.metadata import KEY, MAX_LENGTH, unpack
+from mmpose_ext.deploy.network import PoseNetwork
 from mmpose_ext.deploy.onnx_file import read_texts
 from mmpose_ext.deploy.runtimes import SEAL
 from mmpose_ext.errors import InputError
@@ -36,17 +38,11 @@ def harmless(tiny_model, samples, tmp_path_factory):
     folder = tmp_path_factory.mktemp('harmless')
     network = nn.Conv2d(3, 17, 4, stride=4)
     model = tiny_model[-1]
-    text = _metadata(model, _network(model), record(model, samples[:1]))
+    text = _metadata(model, PoseNetwork(model), record(model, samples[:1]))
     for suffix in FORMATS:
         images = torch.rand(2, 3, 96, 64)
         export_network(network, images, folder / f'a{suffix}', text)
     return folder
-
-
-def _network(model):
-    from mmpose_ext.deploy.network import PoseNetwork
-
-    return PoseNetwork(model)
 
 
 @pytest.fixture
@@ -66,7 +62,7 @@ def files(harmless, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.chdir(tmp_path)
     for name in ('evil', 'evil.registry', 'evilmodule'):
-        monkeypatch.delitem(__import__('sys').modules, name, raising=False)
+        monkeypatch.delitem(sys.modules, name, raising=False)
     return {suffix: folder / f'a{suffix}' for suffix in FORMATS}
 
 
@@ -93,6 +89,14 @@ def rewrite(path, text):
     path.write_text(content[: last.start()] + entry + content[last.end() :])
 
 
+def apply(change, files, suffix):
+    """Change the description in one of the files; return its path."""
+    metadata = read(files['.onnx'])
+    change(metadata)
+    rewrite(files[suffix], repr(metadata))
+    return files[suffix]
+
+
 def put(place, value):
     """A change of a description: ``place`` is a path of keys."""
 
@@ -103,7 +107,6 @@ def put(place, value):
             node = node[int(name) if name.isdigit() else name]
         node[int(key) if key.isdigit() else key] = value
 
-    change.place, change.value = place, value
     return change
 
 
@@ -375,10 +378,7 @@ def test_what_was_not_changed_works(suffix, files, samples):
     ids=['structure', 'flip', 'decoder'],
 )  # fmt: skip
 def test_outputs_of_another_model(change, suffix, files, samples):
-    path = files[suffix]
-    metadata = read(files['.onnx'])
-    change(metadata)
-    rewrite(path, repr(metadata))
+    path = apply(change, files, suffix)
     model = PoseModel(path, num_threads=1)
     with pytest.raises(InputError, match=r"of '.*a\..*' do not fit what it"):
         model(*samples[0])
@@ -431,10 +431,7 @@ def test_parts_that_are_left_out(suffix, with_part):
 @pytest.mark.parametrize('name', REFUSED)
 def test_refused(name, suffix, files):
     change, message = REFUSED[name]
-    path = files[suffix]
-    metadata = read(files['.onnx'])
-    change(metadata)
-    rewrite(path, repr(metadata))
+    path = apply(change, files, suffix)
     with pytest.raises(InputError, match=message) as caught:
         PoseModel(path, num_threads=1)
     assert str(path) in str(caught.value)
@@ -486,10 +483,7 @@ def test_texts_in_files(suffix, files, tmp_path):
 @pytest.mark.parametrize('name', RUNNING)
 def test_nothing_runs(name, suffix, files, tmp_path, monkeypatch):
     change, message = RUNNING[name]
-    path = files[suffix]
-    metadata = read(files['.onnx'])
-    change(metadata)
-    rewrite(path, repr(metadata))
+    path = apply(change, files, suffix)
     with pytest.raises(InputError, match=message) as caught:
         PoseModel(path)
     assert f"exported file '{path}' is refused" in str(caught.value)
