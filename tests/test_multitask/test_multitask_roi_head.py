@@ -423,3 +423,36 @@ def test_heads_share_the_boxes_extractor_if_they_have_none(make_model):
     ).with_keypoint
     assert model.roi_head.with_keypoint
     assert any(isinstance(m, DeformConv2dPack) for m in model.modules())
+
+
+@pytest.mark.parametrize('step', ['loss', 'predict', 'forward'])
+def test_rois_keep_their_precision_under_autocast(
+    step, model, make_sample, monkeypatch
+):
+    """In bfloat16, an RoI could not begin at 257 px."""
+    head, seen = model.roi_head, []
+    for extractor in (
+        head.bbox_roi_extractor,
+        head.mask_roi_extractor,
+        head.keypoint_roi_extractor,
+    ):
+
+        def extract(feats, rois, forward=extractor.forward):
+            seen.append((feats[0].dtype, rois))
+            return forward(feats, rois)
+
+        monkeypatch.setattr(extractor, 'forward', extract)
+    sample = make_sample(1)
+    sample.gt_instances.bboxes = torch.tensor([[257.0, 1, 301, 61]])
+    sample.set_metainfo(dict(img_shape=(500, 500), ori_shape=(500, 500)))
+    proposals = proposals_of([[257, 1, 301, 61]])
+    feats = tuple(
+        torch.randn(1, 8, 128 >> i, 128 >> i, dtype=torch.bfloat16)
+        for i in range(5)
+    )
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        getattr(head, step)(feats, [proposals], [sample])
+    assert len(seen) >= 3
+    assert all(dtype == torch.float32 for dtype, _ in seen)
+    assert seen[0][1].dtype == torch.float32
+    assert [0, 257, 1, 301, 61] in seen[0][1].tolist()
