@@ -103,12 +103,15 @@ def test_what_is_blamed_on_an_image(error, message):
 
 @pytest.mark.parametrize('error', [ValueError, RuntimeError, OSError])
 def test_errors_of_the_program_keep_their_traceback(error):
-    run = ImageRun('in', 1)
+    run, calls = ImageRun('in', 2), []
 
-    def fail(_):
+    def fail(item):
+        calls.append(item)
         raise error('a defect')
 
+    items = dict(zip(PATHS, (1, 2)))
     for step in (run.batch, lambda *args: list(run.each(*args))):
         with pytest.raises(error, match=r'^a defect$'):
-            step(fail, {PATHS[0]: 1})
+            step(fail, items)
+    assert calls == [items, 1]
     assert run.skipped == []
