@@ -1,6 +1,7 @@
 """The error a user's mistake raises, and how a command line shows it."""
 
 import errno
+import logging
 import sys
 from difflib import get_close_matches
 from typing import Any, Callable, Iterable
@@ -48,6 +49,8 @@ def run_tool(main: Callable[[], Any]) -> None:
     Ctrl-C ends with ``interrupted`` and exit status 130, as in a shell.
     Everything else is a defect of the program and keeps its traceback.
     """
+    # By default each message of a log that cannot be written is a traceback.
+    logging.raiseExceptions = False
     try:
         main()
     except KeyboardInterrupt:

@@ -1,4 +1,6 @@
 import errno
+import io
+import logging
 
 import pytest
 
@@ -68,3 +70,21 @@ def test_ctrl_c_ends_with_one_line(capsys):
         run_tool(main)
     assert exit_.value.code == 130
     assert capsys.readouterr().err == 'interrupted\n'
+
+
+def test_a_log_that_cannot_be_written_adds_no_traceback(monkeypatch, capsys):
+    monkeypatch.setattr(logging, 'raiseExceptions', True)
+
+    class Full(io.StringIO):
+        def write(self, text):
+            raise OSError(errno.ENOSPC, 'No space left on device')
+
+    def main():
+        logger = logging.Logger('a')
+        logger.addHandler(logging.StreamHandler(Full()))
+        logger.warning('some news')
+        raise InputError('at last')
+
+    with pytest.raises(SystemExit):
+        run_tool(main)
+    assert capsys.readouterr().err == 'error: at last\n'
