@@ -41,6 +41,14 @@ def test_permutations_are_equally_likely():
     assert all(abs(count - 500) < 100 for count in counts.values())
 
 
+def test_a_permutation_is_drawn_below_prob_alone(monkeypatch):
+    permute = ChannelPermutation(prob=0.25)
+    monkeypatch.setattr(np.random, 'permutation', lambda _: [2, 0, 1])
+    for drawn, order in ((0.249, [2, 0, 1]), (0.25, [0, 1, 2])):
+        monkeypatch.setattr(np.random, 'rand', lambda drawn=drawn: drawn)
+        assert list(permute._sample_order(3)) == order
+
+
 def test_repeats_with_a_seed():
     def run():
         np.random.seed(3)
