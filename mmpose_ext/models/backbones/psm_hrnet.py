@@ -120,10 +120,11 @@ class PSMHRNet(StemHRNet):
     cannot do what HRNet's upsampling does, the upsampling weights are left
     out and the modules keep their start. Own weights load as they are.
 
-    The other arguments are those of MMPose's ``HRNet``, but for HRNetV2's
-    ``extra.upsample``: its bilinear upsampling is nothing that a pixel shuffle
-    can start as. Maps need not be of even sizes. Set
-    ``extra.stage4.multiscale_output=True`` where a neck needs all four maps.
+    The other arguments are those of MMPose's ``HRNet``, except that
+    ``extra.upsample`` cannot be bilinear, as it is in HRNetV2's configs: a
+    pixel shuffle can only start as nearest upsampling. Maps need not be of
+    even sizes. Set ``extra.stage4.multiscale_output=True`` where a neck needs
+    all four maps.
 
     Args:
         expansion (str): Filters before the pixel shuffle: ``'full'`` or

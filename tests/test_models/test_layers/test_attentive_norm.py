@@ -99,6 +99,8 @@ def test_errors():
 
 def test_defaults_and_start():
     norm = AttentiveNorm2d(4000)
+    names = {name for name, _ in norm.named_parameters()}
+    assert names == {'mixing.weight', 'gamma', 'beta'}
     assert norm.mixing.weight.shape == (20, 4000, 1, 1)
     assert (norm.norm.eps, norm.norm.momentum) == (1e-5, 0.1)
     for pairs, mean in ((norm.gamma, 1), (norm.beta, 0)):
