@@ -62,10 +62,11 @@ def test_contexts_take_numpys_channels(name):
             r'a list of a list of a tensor of shape \(2, 4, 8, 6\), a tensor',
         ),
         (zeros((4, 8, 6), (6, 4, 3)), r'a list of a tensor of .*\(4, 8, 6\)'),
+        (zeros((2, 4, 8, 6, 1)), r'a list of a tensor of .*\(2, 4, 8, 6, 1\)'),
         ((None, 3), 'a tuple of None, 3'),
         (None, 'None'),
     ],
-    ids=['tensor', 'list of lists', '3-d', 'others', 'None'],
+    ids=['tensor', 'list of lists', '3-d', '5-d', 'others', 'None'],
 )
 def test_necks_want_a_list_of_maps(name, feats, said):
     expected = r'^expected a list or tuple of maps .*\(N, C, H, W\), got '
@@ -87,13 +88,23 @@ def test_necks_want_all_maps(name):
     [
         (torch.zeros(2, 5, 8, 6), r'a tensor of shape \(2, 5, 8, 6\)'),
         (torch.zeros(4, 8, 6), r'a tensor of shape \(4, 8, 6\)'),
+        (torch.zeros(2, 4, 8, 6, 1), r'a tensor of .* \(2, 4, 8, 6, 1\)'),
         (torch.zeros(2, 4, 0, 6), r'a tensor of shape \(2, 4, 0, 6\)'),
         (torch.zeros(2, 4, 8, 0), r'a tensor of shape \(2, 4, 8, 0\)'),
         (zeros((2, 4, 8, 6)), r'a list of a tensor of shape \(2, 4, 8, 6\)'),
         ([], 'a list of nothing'),
         (None, 'None'),
     ],
-    ids=['channels', '3-d', 'no rows', 'no columns', 'list', '[]', 'None'],
+    ids=[
+        'channels',
+        '3-d',
+        '5-d',
+        'no rows',
+        'no columns',
+        'list',
+        '[]',
+        'None',
+    ],
 )
 def test_contexts_want_a_map(name, x, said):
     expected = r'^expected a map of shape \(N, 4, H, W\) .* cell, got '
