@@ -38,13 +38,23 @@ def blamed_on(name: Union[str, Path]) -> Iterator[None]:
     """
     try:
         yield
-    except _ERRORS as e:
+    except Exception as e:
+        if not _can_be_of_image(e):
+            raise
         reason = ' '.join(str(e).split())
         if not isinstance(e, InputError):
             reason = f'{type(e).__name__}: {reason}'
         if str(name) not in reason:
             reason = f"image '{name}': {reason}"
         raise InputError(reason) from e
+
+
+def _can_be_of_image(error: Exception) -> bool:
+    # On a CPU, torch has no type for this.
+    return isinstance(error, _ERRORS) or (
+        isinstance(error, RuntimeError)
+        and "can't allocate memory" in str(error)
+    )
 
 
 class ImageRun:
@@ -112,7 +122,9 @@ class ImageRun:
             return {}
         try:
             return dict(zip(items, work(items)))
-        except _ERRORS:
+        except Exception as e:
+            if not _can_be_of_image(e):
+                raise
             alone = {path: {path: item} for path, item in items.items()}
             return dict(self.each(lambda item: work(item)[0], alone))
 

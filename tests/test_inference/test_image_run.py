@@ -91,6 +91,10 @@ def test_a_single_image_ends_the_run(tmp_path):
         (InputError('too\nlarge'), "^image 'x.jpg': too large$"),
         (MemoryError(), "^image 'x.jpg': MemoryError: $"),
         (
+            RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 B"),
+            "^image 'x.jpg': RuntimeError: DefaultCPUAllocator: can't .* 9 B$",
+        ),
+        (
             torch.cuda.OutOfMemoryError('CUDA out of memory.'),
             "^image 'x.jpg': OutOfMemoryError: CUDA out of memory.$",
         ),
