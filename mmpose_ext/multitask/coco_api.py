@@ -58,17 +58,25 @@ class MaskedEval(COCOeval):
     """COCO's evaluation, in which masks count where there are some.
 
     An annotation without a segmentation, beside others that have one, says
-    nothing of the mask: its box is a region to be ignored, like a crowd.
+    nothing of the mask: its box is a region to be ignored, like a crowd. So
+    is a predicted mask without a pixel in such an image, which lies nowhere.
     """
 
     def _prepare(self) -> None:
         super()._prepare()
         if self.params.iouType != 'segm':
             return
-        for truth in self._gts.values():
-            for i, annotation in enumerate(truth):
-                if annotation['id'] in self.cocoGt.unmasked:
-                    truth[i] = self._as_region(annotation)
+        for key, truth in self._gts.items():
+            unmasked = [a['id'] in self.cocoGt.unmasked for a in truth]
+            if not any(unmasked):
+                continue
+            self._gts[key] = [
+                self._as_region(a) if without else a
+                for a, without in zip(truth, unmasked)
+            ]
+            self._dts[key] = [
+                found for found in self._dts[key] if found['area'] > 0
+            ]
 
     def _as_region(self, annotation: dict) -> dict:
         x, y, w, h = annotation['bbox']

@@ -59,11 +59,14 @@ def write(tmp_path):
     return write
 
 
-def evaluate(path, *found):
-    """Box and mask AP of (box, score), whose mask is all of the box."""
+def evaluate(path, *found, empty=()):
+    """Box and mask AP of (box, score), whose mask is all of the box.
+
+    But for those in ``empty``, which have no pixel.
+    """
     masks = np.zeros((len(found), HEIGHT, WIDTH), bool)
     for mask, ((x, y, w, h), _) in zip(masks, found):
-        mask[y : y + h, x : x + w] = True
+        mask[y : y + h, x : x + w] = (x, y, w, h) not in empty
     boxes = np.array([(x, y, x + w, y + h) for (x, y, w, h), _ in found])
     metric = CocoMetric(ann_file=path, metric=['bbox', 'segm'])
     metric.dataset_meta = dict(classes=('person',))
@@ -89,6 +92,9 @@ def test_exact_predictions(write):
     # One of two found: precision 1 for 51 of 101 levels of recall.
     expected = pytest.approx((51 / 101, 51 / 101), abs=1e-3)
     assert evaluate(path, (FIRST, 0.9)) == expected
+    # Where all have a mask, one without a pixel is wrong: 1 of 2 is right.
+    found = evaluate(path, (FIRST, 0.8), (SECOND, 0.9), empty=(SECOND,))
+    assert found == (1, pytest.approx(0.5 * 51 / 101, abs=1e-3))
 
 
 @pytest.mark.parametrize('segmentation', [None, [], 'missing'])
@@ -98,6 +104,8 @@ def test_a_mask_that_is_missing_is_not_evaluated(write, segmentation):
         del second['segmentation']
     path = write(person(1, FIRST), second)
     assert evaluate(path, (FIRST, 0.8), (SECOND, 0.9)) == (1, 1)
+    nothing = dict(empty=(SECOND,))
+    assert evaluate(path, (FIRST, 0.8), (SECOND, 0.9), **nothing) == (1, 1)
     # Half of the persons by boxes, all of those with a mask.
     assert evaluate(path, (FIRST, 0.8)) == (pytest.approx(0.505, abs=1e-3), 1)
     # What is found where nobody is annotated counts as before.
