@@ -72,3 +72,14 @@ def test_count_persons(ann_file):
     del data['annotations'], data['categories']
     ann_file.write_text(json.dumps(data))
     assert count_persons(ann_file) == 0
+
+
+def test_annotations_without_area_and_with_the_id_0(ann_file):
+    content = json.loads(ann_file.read_text())
+    for annotation in content['annotations']:
+        annotation['id'] -= 1
+        del annotation['area']
+    ann_file.write_text(json.dumps(content))
+    assert count_persons(ann_file) == 2
+    exact = [found(1, [0, 0, 40, 80], 0.9), found(2, [10, 10, 40, 80], 0.8)]
+    assert evaluate_boxes(ann_file, exact) == dict(AP=1.0, AP50=1.0)

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from mmpose_ext.errors import InputError
 from mmpose_ext.inference import read_boxes, read_images
@@ -46,6 +47,18 @@ def test_images_that_cannot_be_listed(tmp_path):
         read_images(annotations(tmp_path / '3.json'), tmp_path)
     with pytest.raises(InputError, match=r'4\.json'):
         read_images(tmp_path / '4.json', tmp_path)
+
+
+def test_images_of_another_size(tmp_path):
+    """As photographs with an EXIF orientation have it."""
+    ann_file = annotations(tmp_path / '1.json', (1, 'a.png'))
+    (image,) = json.loads(ann_file.read_text())['images']
+    size = image['width'], image['height']
+    Image.new('RGB', size).save(tmp_path / 'a.png')
+    assert read_images(ann_file, tmp_path) == [(1, tmp_path / 'a.png')]
+    Image.new('RGB', (size[0], size[1] + 1)).save(tmp_path / 'a.png')
+    with pytest.raises(InputError, match=r'image 1: .* px, expected'):
+        read_images(ann_file, tmp_path)
 
 
 def test_entries():

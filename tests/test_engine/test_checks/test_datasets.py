@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from mmengine.config import Config
+from PIL import Image
 
 from mmpose_ext.engine import checks
 from mmpose_ext.errors import InputError
@@ -173,6 +174,83 @@ def test_metric_with_a_missing_file(cfg):
         cfg.test_evaluator = evaluator
         with pytest.raises(InputError, match=r'\(test_evaluator.ann_file\)'):
             checks.check_config(cfg, 'test')
+
+
+def change_file(source, target, **changes):
+    """Write a file whose first annotation is changed."""
+    content = json.loads(Path(source).read_text())
+    first = content['annotations'][0]
+    first.update(changes)
+    for key in [key for key, value in changes.items() if value == 'missing']:
+        del first[key]
+    Path(target).write_text(json.dumps(content))
+    return str(target)
+
+
+@pytest.mark.parametrize(
+    'type_',
+    ['CocoMetric', 'EmptySafeCocoMetric', 'mmdet.CocoMetric',
+     'mmpose_ext.multitask.CocoKeypointMetric', 'PoseTrack18Metric'],
+)  # fmt: skip
+def test_file_of_a_metric_is_read_by_the_same_rules(cfg, tmp_path, type_):
+    source = cfg.test_evaluator.ann_file
+    good = change_file(source, tmp_path / 'a.json', area='missing')
+    cfg.test_evaluator = dict(type=type_, ann_file=good)
+    checks.check_config(cfg, 'test')
+    bad = change_file(source, tmp_path / 'b.json', bbox=None)
+    cfg.test_evaluator = [dict(type='AUC'), dict(type=type_, ann_file=bad)]
+    message = r'\(test_evaluator.ann_file\) .*b.json.* bbox None, expected'
+    with pytest.raises(InputError, match=message):
+        checks.check_config(cfg, 'test')
+
+
+def test_file_of_another_metric_is_left_alone(cfg, tmp_path):
+    path = tmp_path / 'a.odgt'
+    path.write_text('no JSON')
+    metric = dict(type='mmdet.CrowdHumanMetric', ann_file=str(path))
+    cfg.test_evaluator = metric
+    checks.check_config(cfg, 'test')
+
+
+@pytest.mark.parametrize('swapped', [False, True])
+@pytest.mark.parametrize('color_type', ['color', 'unchanged'])
+def test_sizes_are_those_of_the_loaded_images(
+    cfg, tmp_path, swapped, color_type
+):
+    """Photographs with an EXIF orientation, which not all loaders heed."""
+    data = cfg.test_dataloader.dataset
+    folder = Path(data.data_root, data.data_prefix.img)
+    content = json.loads(Path(data.data_root, data.ann_file).read_text())
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was turned by a quarter
+    for image in content['images']:
+        picture = Image.open(folder / image['file_name'])
+        picture.save(tmp_path / image['file_name'], exif=exif)
+        if swapped:
+            size = image['height'], image['width']
+            image['width'], image['height'] = size
+    for annotation in content['annotations']:
+        annotation['segmentation'] = []
+    path = tmp_path / 'a.json'
+    path.write_text(json.dumps(content))
+    data.update(ann_file=str(path), data_prefix=dict(img=str(tmp_path)))
+    data.pipeline[0].color_type = color_type
+    if swapped == (color_type == 'color'):
+        checks.check_config(cfg, 'test')
+    else:
+        with pytest.raises(InputError, match='width and height are swapped'):
+            checks.check_config(cfg, 'test')
+
+
+def test_areas_are_estimated_for_our_datasets_alone(detection_cfg, tmp_path):
+    data = detection_cfg.test_dataloader.dataset
+    data.ann_file = change_file(
+        Path(data.data_root, data.ann_file), tmp_path / 'a', area='missing'
+    )
+    with pytest.raises(InputError, match='area nothing, expected'):
+        checks.check_config(detection_cfg, 'test')
+    data.type = OURS
+    checks.check_config(detection_cfg, 'test')
 
 
 def test_each_file_is_read_once(cfg, monkeypatch):
