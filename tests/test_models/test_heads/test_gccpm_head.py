@@ -173,6 +173,13 @@ def test_refuses_wrong_arguments(args, message):
         make_head(**args)
 
 
+def test_defaults_are_the_full_net_and_the_official_loss():
+    head = GCCPMHead(4, 3)
+    assert len(head.refinement_stages) == 5
+    assert head.loss_normalisation == 'official'
+    assert not head.use_target_weight
+
+
 @pytest.mark.parametrize('started', [False, True])
 def test_heatmaps_start_with_a_deviation_of_a_thousandth(started):
     head = make_head(out_channels=64, initial_channels=256, feat_channels=256)
@@ -249,8 +256,9 @@ def test_loss_holds_what_half_precision_cannot(dtype):
     """16 * 69,632 is beyond the range of float16."""
     target = torch.zeros(1, 17, 64, 64)
     head = say(make_head(out_channels=17), (target + 4).to(dtype))
-    losses = head.loss(None, make_samples(target, torch.ones(1, 16)))
-    assert losses['loss_stage0'].item() == 16 * target.numel() / 2
+    for target_ in (target, target.to(dtype)):
+        losses = head.loss(None, make_samples(target_, torch.ones(1, 16)))
+        assert losses['loss_stage0'].item() == 16 * target.numel() / 2
 
 
 def test_training_step_in_mixed_precision():
@@ -302,7 +310,9 @@ def test_predictions_are_what_the_codec_decodes_from_the_last_stage():
         assert (pred.keypoint_scores == scores).all()
         assert abs(pred.keypoints[0] - truth.numpy()).max() < 4  # half a cell
         torch.testing.assert_close(field.heatmaps, encoded)
-    assert len(head.predict(None, [], {})) == 2
+    alone = head.predict(None, [], {})
+    assert isinstance(alone, list) and len(alone) == 2
+    assert (alone[1].keypoints == preds[1].keypoints).all()
 
 
 def test_prediction_without_a_decoder():
