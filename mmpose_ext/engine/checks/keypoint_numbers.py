@@ -159,7 +159,9 @@ def _in_dataset(dataset, where: str, scope: str) -> Statements:
         (f'{where}.pipeline[{i}].num_keypoints is {step["num_keypoints"]}',
          step['num_keypoints'])
         for i, step in enumerate(pipeline)
-        if isinstance(step, dict) and _type_name(step) in _CONVERTERS
+        if isinstance(step, dict)
+        and _type_name(step) in _CONVERTERS
+        and isinstance(step.get('num_keypoints'), int)
     ]  # fmt: skip
     if 'dataset' in dataset:
         inner = _in_dataset(dataset['dataset'], f'{where}.dataset', scope)
