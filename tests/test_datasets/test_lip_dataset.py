@@ -1,4 +1,5 @@
 import csv
+import json
 
 import numpy as np
 import pytest
@@ -143,6 +144,7 @@ def test_what_an_annotation_holds(folder):
         keypoints=keypoints,
         image=dict(id=1, file_name='a.png', width=40, height=20),
     )
+    assert json.loads(json.dumps(first)) == first
     assert second['keypoints'] == [0] * 48 and second['id'] == 2
     assert second['image'] == dict(
         id=2, file_name='b.png', width=16, height=32
