@@ -155,7 +155,7 @@ def batch_line(*content):
             r'line 2 .*expected \[batch, boxes\]',
         ),
         (batch_line(0, [BOX], 2), r'line 2 .*expected \[batch, boxes\]'),
-        (batch_line(9, []), 'line 2 .*expected a batch from 0 to 1, got 9'),
+        (batch_line(2, []), 'line 2 .*expected a batch from 0 to 1, got 2'),
         (batch_line(-1, []), 'expected a batch from 0 to 1, got -1'),
         (batch_line(True, []), 'expected a batch from 0 to 1, got True'),
         (batch_line('0', []), "expected a batch from 0 to 1, got '0'"),
