@@ -1,5 +1,6 @@
 import pytest
 import torch
+from torch import nn
 
 from mmpose_ext.analysis import count_complexity
 from mmpose_ext.analysis.networks import Call
@@ -124,6 +125,14 @@ def test_maps_by_torchs_functions_alone(output_stride, plain_conv, randomise):
     torch.testing.assert_close(list(model(image)), expected)
 
 
+def test_channels_are_multiples_of_8():
+    """32 and 64 times 0.35 are 11.2 and 22.4, next to 8 and 24."""
+    model = MobileNetV1(widen_factor=0.35, out_indices=(0,))
+    # 8 would be less than nine tenths of 11.2.
+    assert model.stem.out_channels == 16
+    assert model(torch.rand(2, 3, 8, 8))[0].shape == (2, 24, 4, 4)
+
+
 def test_only_what_is_needed_is_built():
     model = MobileNetV1(out_indices=(1,))
     assert len(model.stages) == 2
@@ -162,9 +171,12 @@ def test_norm_eval_keeps_the_statistics():
 
 def test_initialisation():
     model = MobileNetV1(widen_factor=0.25, out_indices=(3,))
-    torch.nn.init.zeros_(model.stem.bn.weight)
+    norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
+    for norm in norms:
+        nn.init.zeros_(norm.weight)
     model.init_weights()
-    assert (model.stem.bn.weight == 1).all()
+    assert len(norms) == 1 + 2 * 11
+    assert all((norm.weight == 1).all() for norm in norms)
     weight = model.stages[3][5].pointwise_conv.conv.weight  # fan-out 128
     assert weight.std().item() == pytest.approx((2 / 128) ** 0.5, rel=0.05)
 
