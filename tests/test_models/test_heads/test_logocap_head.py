@@ -841,6 +841,22 @@ def test_oks_loss_is_a_mean_over_good_poses():
     assert nobody['loss_oks'] == nobody['loss_window'] == 0
 
 
+def test_weights_of_the_losses():
+    maps, sample = make_tiny_maps([(0.5, 10, 6)]), make_tiny_sample((11, 6))
+    once, more = (
+        say(make_tiny_head(max_instances=1, **weights).eval(), maps).loss(
+            None, [sample]
+        )
+        for weights in (
+            dict(oks_loss_weight=1, window_loss_weight=1),
+            dict(oks_loss_weight=3, window_loss_weight=2),
+        )
+    )
+    assert once['loss_oks'] > 0 and once['loss_window'] > 0
+    assert_close(more['loss_oks'], 3 * once['loss_oks'])
+    assert_close(more['loss_window'], 2 * once['loss_window'])
+
+
 def test_grids_that_reach_far():
     """The widest grid, and no other, says how much of the map is read."""
     sigmas = (0.01, 0.02, 0.04)  # spacings of 1, 2 and 4 px
