@@ -347,10 +347,11 @@ def test_wrong_files(folder):
 
 
 def test_progress_is_shown_where_images_are_many(folder, monkeypatch, capsys):
-    make(folder)
+    rows = [ROWS[0], ROWS[2], ROWS[0]]  # of which nothing else is said
+    make(folder, rows)
     assert capsys.readouterr().err == ''
     monkeypatch.setattr(lip_dataset, '_MANY', 3)
-    make(folder)
+    make(folder, rows)
     captured = capsys.readouterr()
     assert 'Image sizes' in captured.err and captured.out == ''
 
