@@ -442,6 +442,7 @@ TEXTS = {
     'call': '__import__("os").system("touch trace")',
     'lambda': '(lambda: 1)()',
     'deep': '[' * 100_000 + ']' * 100_000,
+    'nested': "{'a': " + '[' * 40 + ']' * 40 + '}',
     'minus': '-' * 100_000 + '1',
     'minus after numbers': '1' + '-1' * 50_000,
     'calls': '{}' + '()' * 50_000,
