@@ -38,7 +38,7 @@ from mmpose_ext.files import write_atomic
 _FORMATS = ('json', 'yaml', 'yml', 'pkl', 'pickle')
 
 
-@METRICS.register_module()
+@METRICS.register_module(force=True)  # again, where it is run twice
 class DumpWholeResults(DumpResults):
     """MMEngine's, whose file is whole or not there."""
 
