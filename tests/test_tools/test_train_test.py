@@ -351,7 +351,8 @@ def test_wrong_data_ends_training_before_it_starts(
     assert f"'{wrong}' is not JSON" in error(**options)
     source = toy_persons / 'annotations/person_keypoints_train.json'
     content = json.loads(source.read_text())
-    content['annotations'][0]['keypoints'] = [1, 1, 2] * 14
+    for annotation in content['annotations']:
+        annotation.update(keypoints=[1, 1, 2] * 14, num_keypoints=14)
     wrong.write_text(json.dumps(content))
     place = 'train_dataloader.dataset (CocoDataset metainfo)'
     assert f'14 keypoints, but {place} has 17' in error(**options)
@@ -411,7 +412,7 @@ def test_wrong_detections_end_the_evaluation(
         json.dumps([box, other])
     )
     flat = dict(box, bbox=[1, 2, 0, 4])
-    assert 'entry 1 has the bbox [1, 2, 0, 4]' in error(
+    assert 'entry 1: bbox [1, 2, 0, 4], expected' in error(
         json.dumps([box, flat])
     )
     assert 'must be a list' in error('{}')

@@ -14,6 +14,7 @@ from .problems import MISSING, Problems, show
 from .table import CocoTable, as_numbers, has_floats
 
 _HEADERS_READ = 1000
+_LARGEST = 2**31  # px that COCO's library counts in 32 bits
 _ORIENTATION = 0x0112  # the EXIF tag
 _TURNED = (5, 6, 7, 8)  # by a quarter, with or without a mirror
 # What Pillow and OpenCV raise for files that are no image, or too large.
@@ -43,6 +44,12 @@ def check_images(table: CocoTable, with_names: bool) -> None:
             as_numbers(table.images, key, found)
         sizes.append(np.where(good, found, np.nan))
     table.sizes = np.stack(sizes, axis=-1)
+    table.problems.add_where(
+        table.sizes.prod(axis=1) >= _LARGEST,
+        table.image,
+        lambda i: 'width x height {:.0f} x {:.0f}'.format(*table.sizes[i]),
+        'fewer than 2^31 px',
+    )
 
     names = column(table.images, 'file_name')
     table.problems.add_where(

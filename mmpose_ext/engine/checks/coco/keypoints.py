@@ -97,7 +97,6 @@ def _check_points(
         pair = given[3 * k : 3 * k + 2]
         other[m, k] = not set(map(type, pair)) <= {int, float}
     add(other, 'numbers')
-    far &= ~other
     for m, k in zip(*np.nonzero(far)):
         given = table.annotations[chosen[m]]['keypoints']
         given[3 * k : 3 * k + 2] = [0, 0]
@@ -118,7 +117,7 @@ def _look_for_fractions(
     labelled: np.ndarray,
 ) -> None:
     """Find persons whose labelled keypoints all lie in the first px."""
-    candidates = (labelled.sum(axis=1) > 1) & (
+    candidates = labelled.any(axis=1) & (
         (points[..., 0] <= 1) | ~labelled
     ).all(axis=1)
     labelled = labelled[candidates, :, None]

@@ -49,6 +49,13 @@ def test_what_is_no_id(read, content, part, key, place, value):
         read(content)
 
 
+def test_what_is_no_id_repeats_no_id(read, content):
+    content['annotations'][0]['id'] = 'x'
+    content['annotations'][1]['id'] = 0
+    with pytest.raises(InputError, match=r'a.json., annotation at index 0: '):
+        read(content)
+
+
 def test_ids_without_a_partner_are_counted(read, content):
     content['annotations'][0]['image_id'] = 5
     content['annotations'][1]['image_id'] = 10**6

@@ -20,6 +20,15 @@ def test_sizes(read, content, key, value):
         read(content)
 
 
+def test_the_largest_image(read, content):
+    content['images'][2].update(width=2**16, height=2**15 - 1)
+    assert read(content)
+    content['images'][2].update(width=2**16, height=2**15)
+    message = 'image 9: width x height 65536 x 32768, expected fewer than 2'
+    with pytest.raises(InputError, match=message):
+        read(content)
+
+
 @pytest.mark.parametrize('name', [None, 3, ['a'], 'a\0b', '\ud800'])
 def test_names(read, content, name):
     content['images'][2]['file_name'] = name

@@ -136,6 +136,9 @@ def test_sums_by_hand():
     assert sum_texts(['5732O']).tolist() == [5 + 7 + 3 + 9 + 2]
     # 3 + 2 * 32 = 67 in two groups; a run below 0.
     assert sum_texts(['S2', '5O', '0N']).tolist() == [67, -1, -1]
+    # A group that announces another at the end, and more than ten of them.
+    texts = ['5P', 'P' * 9 + '0', 'P' * 10 + '0']
+    assert sum_texts(texts).tolist() == [-1, 0, -1]
 
 
 def test_is_empty():
