@@ -49,6 +49,15 @@ def test_is_hrnet_by_default():
     assert_equal(ours(x), plain(x))
 
 
+def test_hands_its_options_to_the_stages():
+    options = dict(with_cp=True, conv_cfg=dict(type='ConvWS'))
+    plain = HRNet(copy.deepcopy(EXTRA), **options)
+    ours = StemHRNet(copy.deepcopy(EXTRA), **options)
+    for a, b in zip(plain.stage4.modules(), ours.stage4.modules()):
+        assert type(a) is type(b)
+        assert getattr(a, 'with_cp', None) == getattr(b, 'with_cp', None)
+
+
 def test_gives_the_map_between_the_stems_convolutions_first():
     plain, ours = make_pair(with_stem_map=True)
     x = torch.randn(1, 3, 64, 96)
