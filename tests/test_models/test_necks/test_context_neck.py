@@ -93,3 +93,9 @@ def test_init_cfg_reaches_the_modules():
     norms = [m for m in neck.modules() if isinstance(m, nn.BatchNorm2d)]
     assert len(norms) == 8
     assert all((norm.weight == 0.5).all() for norm in norms)
+
+
+def test_maps_may_be_of_any_sizes():
+    neck = ContextNeck([4, 6], dict(type='UShapedContext'))
+    maps = [torch.rand(2, 4, 5, 3), torch.rand(2, 6, 5, 7)]
+    assert [x.shape for x in neck(maps)] == [x.shape for x in maps]
