@@ -104,3 +104,11 @@ def test_fusion_follows_equations_1_to_3(sizes, upsample, randomise):
     for a, e in zip(actual, expected):
         assert e.max() > 0.1
         torch.testing.assert_close(a, e)
+
+
+def test_one_branch_has_nothing_to_weigh():
+    module = _Identity(1, None, [3], [3], [3])
+    x = torch.randn(2, 3, 4, 5)
+    (actual,) = module([x])
+    assert torch.equal(actual, x)
+    assert not hasattr(module, 'attention')
