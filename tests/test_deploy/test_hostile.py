@@ -182,6 +182,12 @@ RUNNING = {
         put(STEP, dict(type='RandomResize', scale=1, resize_type='evil.run')),
         r'pipeline\[1\]\.resize_type',
     ),
+    'module in another argument': (
+        put(
+            STEP, dict(type='RandomResize', scale=1, resize_type='evilmodule')
+        ),
+        r"resize_type is 'evilmodule'",
+    ),
     'scope': (put(f'{HEAD}._scope_', 'evil'), "'_scope_'"),
     'scope in a name': (put(f'{HEAD}.type', 'evil.Head'), r"'evil\.Head'"),
     'name that is a module': (put(f'{HEAD}.type', 'evilmodule'), "'evilmod"),
