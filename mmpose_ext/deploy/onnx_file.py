@@ -123,6 +123,10 @@ def _fields(data: memoryview) -> Iterator[_Field]:
     while position < len(data):
         key, position = _varint(data, position)
         number, kind = key >> 3, key & 7
+        # Protocol buffers' own readers would drop the digits above 32 bits,
+        # and find another field.
+        if not 0 < number < 2**29:
+            raise ValueError(f'there is no field {number}')
         if kind == _VARINT:
             value, position = _varint(data, position)
             yield number, value

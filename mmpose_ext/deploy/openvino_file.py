@@ -55,12 +55,26 @@ def check_no_link(file: Path, path: str) -> None:
         )
 
 
-def read_texts(path: str, weights: Path) -> Dict[str, str]:
-    """The texts that an ``.xml`` file carries; checks that it is whole.
+def read_content(path: str) -> bytes:
+    """The bytes of an ``.xml`` file.
 
     Args:
         path (str): The file.
-        weights (Path): The ``.bin`` file beside it.
+
+    Raises:
+        InputError: It is too large.
+    """
+    _check_size(Path(path), MAX_XML_BYTES)
+    return Path(path).read_bytes()
+
+
+def read_texts(content: bytes, path: str, size: int) -> Dict[str, str]:
+    """The texts that an ``.xml`` file carries; checks that it is whole.
+
+    Args:
+        content (bytes): The file.
+        path (str): Its name, for messages.
+        size (int): Bytes of the weights beside it.
 
     Returns:
         dict[str, str]: The entries of ``rt_info`` that have a value.
@@ -69,15 +83,13 @@ def read_texts(path: str, weights: Path) -> Dict[str, str]:
         InputError: It is no file of OpenVINO, defines entities, or refers to
             what is not in its weights.
     """
-    _check_size(Path(path), MAX_XML_BYTES)
-    reader = _Reader(weights.stat().st_size)
+    reader = _Reader(size)
     parser = expat.ParserCreate()
     parser.StartDoctypeDeclHandler = reader.refuse_doctype
     parser.StartElementHandler = reader.start
     parser.EndElementHandler = reader.end
     try:
-        with open(path, 'rb') as file:
-            parser.ParseFile(file)
+        parser.Parse(content, True)
     except (expat.ExpatError, _Broken) as e:
         raise InputError(
             f"exported network '{path}' cannot be read as OpenVINO's; it is "
@@ -114,7 +126,7 @@ class _Reader:
         if tuple(self._open) == _TEXTS and 'value' in attributes:
             self.texts[name] = attributes['value']
         if {'offset', 'size'} <= attributes.keys():
-            self._check_constant(**attributes)
+            self._check_constant(attributes)
         self._open.append(name)
         if len(self._open) > _MAX_DEPTH:
             raise _Broken(f'expected at most {_MAX_DEPTH} elements in another')
@@ -122,9 +134,9 @@ class _Reader:
     def end(self, name: str) -> None:
         self._open.pop()
 
-    def _check_constant(
-        self, offset: str, size: str, shape: str = '', **_: str
-    ) -> None:
+    def _check_constant(self, attributes: Dict[str, str]) -> None:
+        offset, size = attributes['offset'], attributes['size']
+        shape = attributes.get('shape', '')
         # Numbers of at most 64 bits; an empty shape is that of a scalar.
         numbers = [offset, size, *filter(None, shape.split(','))]
         good = all(re.fullmatch(' ?[0-9]{1,20}', n) for n in numbers)

@@ -212,6 +212,8 @@ class OnnxNetwork(Network):
         number = dict(device_id=index) if index else {}
         options = runtime.SessionOptions()
         options.log_severity_level = 3
+        # Bytes could be taken for ONNX Runtime's format, too.
+        options.add_session_config_entry('session.load_model_format', 'ONNX')
         if num_threads:
             options.intra_op_num_threads = num_threads
         content = onnx_file.read_content(path)
@@ -219,8 +221,9 @@ class OnnxNetwork(Network):
         if _SEAL_START in content and seal(content) != content:
             raise InputError(f"exported network '{path}' is broken")
         try:
+            # What was checked, not what the file may have become.
             self._session = runtime.InferenceSession(
-                path, options, providers=[(provider, number)]
+                content, options, providers=[(provider, number)]
             )
         except Exception as e:
             raise _broken(path, 'ONNX Runtime', e) from e
@@ -249,11 +252,17 @@ class OpenVinoNetwork(Network):
                 f"OpenVINO cannot use device '{device}': expected one of "
                 f'{[name.lower() for name in core.available_devices]}'
             )
-        weights = openvino_file.check_weights(path)
-        self._texts = openvino_file.read_texts(path, weights)
-        self._check_weights(weights)
+        file = openvino_file.check_weights(path)
+        content, weights = openvino_file.read_content(path), file.read_bytes()
+        self._texts = openvino_file.read_texts(content, path, len(weights))
+        expected = self._texts.get(f'{KEY}_bin')
+        if expected and expected != str(zlib.crc32(weights)):
+            raise InputError(
+                f"'{file}' is broken, or belongs to another file than '{path}'"
+            )
         try:
-            model = core.read_model(path, str(weights))
+            # What was checked, not what the files may have become.
+            model = core.read_model(content, weights)
         except Exception as e:
             raise _broken(path, 'OpenVINO', e) from e
         # Without the second, a CPU with bfloat16 would compute in it.
@@ -285,14 +294,6 @@ class OpenVinoNetwork(Network):
         outputs = [array.copy() for array in request.infer([inputs]).values()]
         self._idle.append(request)
         return outputs
-
-    def _check_weights(self, weights: Path) -> None:
-        expected = self._texts.get(f'{KEY}_bin')
-        if expected and expected != str(zlib.crc32(weights.read_bytes())):
-            raise InputError(
-                f"'{weights}' is broken, or belongs to another file than "
-                f"'{self.path}'"
-            )
 
 
 def seal(content: bytes) -> bytes:

@@ -2,6 +2,7 @@
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 
@@ -141,7 +142,7 @@ def test_each_sign_of_another_file():
 
 
 @pytest.mark.parametrize('where', ['absolute', 'parent', 'link', 'inside'])
-def test_no_location_is_opened(where, tmp_path, monkeypatch):
+def test_no_location_is_opened(where, tmp_path):
     secret = tmp_path / 'secret'
     np.array([7], np.float32).tofile(secret)
     folder = tmp_path / 'files'
@@ -158,10 +159,92 @@ def test_no_location_is_opened(where, tmp_path, monkeypatch):
     with pytest.raises(InputError, match='in another file'):
         open_network(path)
     if where == 'inside':
-        # ONNX Runtime by itself reads it.
-        monkeypatch.setattr(onnx_file, '_check_tensor', lambda data: None)
-        (found,) = open_network(path)(np.zeros((1, 3, 4, 4), np.float32))
-        assert (found == 7).all()
+        assert (run_unchecked(path) == 7).all()
+
+
+def run_unchecked(path):
+    """What ONNX Runtime by itself makes of a file."""
+    session = onnxruntime.InferenceSession(str(path))
+    return session.run(None, {'x': np.zeros((1, 3, 4, 4), np.float32)})[0]
+
+
+def encode(number, digits=1):
+    """A number in base 128, its lowest digits first."""
+    found = []
+    while number or len(found) < digits:
+        found.append(number & 127 | 128)
+        number >>= 7
+    return bytes([*found[:-1], found[-1] & 127])
+
+
+def field(number, content, above=0):
+    """A field of bytes, with digits above the 32 bits of its key."""
+    key = encode((number << 3 | 2) + (above << 32))
+    return key + encode(len(content)) + content
+
+
+@pytest.mark.parametrize('above', [1, 4, 7])
+@pytest.mark.parametrize('where', ['graph', 'tensor', 'external data'])
+def test_numbers_of_fields_above_32_bits(where, above, tmp_path):
+    """The same to ONNX Runtime as without them."""
+    digits = dict.fromkeys(('graph', 'tensor', 'external data'), 0)
+    digits[where] = above
+    tensor = outside('b.bin')
+    entries = [entry.SerializeToString() for entry in tensor.external_data]
+    tensor.ClearField('external_data')
+    tensor.ClearField('data_location')
+    content = tensor.SerializeToString()
+    for entry in entries:
+        content += field(13, entry, digits['external data'])
+    content += encode((14 << 3) + (digits['external data'] << 32)) + b'\1'
+    model = make_model()
+    graph = model.graph.SerializeToString()
+    graph += field(5, content, digits['tensor'])
+    model.ClearField('graph')
+    content = model.SerializeToString() + field(7, graph, digits['graph'])
+    path = tmp_path / 'a.onnx'
+    path.write_bytes(content)
+    np.array([7], np.float32).tofile(tmp_path / 'b.bin')
+    assert (run_unchecked(path) == 7).all()
+    number = {'graph': 7, 'tensor': 5, 'external data': 13}[where]
+    message = rf'there is no field {(above << 29) + number}$'
+    with pytest.raises(InputError, match=message):
+        open_network(path)
+
+
+def test_what_was_checked_is_run(tmp_path, monkeypatch):
+    """Whatever the file becomes between the check and the runtime."""
+    path = tmp_path / 'a.onnx'
+    path.write_bytes(make_model(tensors=[inside()]).SerializeToString())
+    np.array([7], np.float32).tofile(tmp_path / 'b.bin')
+    monkeypatch.chdir(tmp_path)
+
+    def check_and_replace(*args):
+        texts = read_texts(*args)
+        other = make_model(tensors=[outside('b.bin')])
+        path.write_bytes(other.SerializeToString())
+        return texts
+
+    monkeypatch.setattr(onnx_file, 'read_texts', check_and_replace)
+    (found,) = open_network(path)(np.zeros((1, 3, 4, 4), np.float32))
+    assert (found == 2).all()
+    assert (run_unchecked(path) == 7).all()
+
+
+def test_format_of_onnx_runtime(tmp_path, monkeypatch):
+    """Refused even where it looks like a protocol buffer to the check."""
+    monkeypatch.setattr(onnx_file, 'read_texts', lambda *args: {})
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.optimized_model_filepath = str(tmp_path / 'a.ort')
+    options.add_session_config_entry('session.save_model_format', 'ORT')
+    content = make_model(tensors=[inside()]).SerializeToString()
+    onnxruntime.InferenceSession(content, options)
+    path = tmp_path / 'a.onnx'
+    path.write_bytes((tmp_path / 'a.ort').read_bytes())
+    onnxruntime.InferenceSession(path.read_bytes())
+    with pytest.raises(InputError, match='cannot be read by ONNX Runtime'):
+        open_network(path)
 
 
 def test_all_places_of_tensors_are_known():
@@ -226,6 +309,7 @@ def nested(depth):
         (b'<html>', 'of the unknown kind 4'),
         (b'\x3a\x05abc', 'field 7 is cut off'),
         (b'\x3a', 'a number has no end'),
+        (b'\x00\x01', 'there is no field 0$'),
         (b'\xff' * 12, 'a number has no end'),
         (b'\x0d\x01', 'field 1 is cut off'),
         (b'\x72\x04\x0a\x02\xff\xfe', "'utf-8' codec"),

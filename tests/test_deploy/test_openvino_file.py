@@ -10,7 +10,11 @@ from torch import nn
 
 from mmpose_ext.deploy import openvino_file
 from mmpose_ext.deploy.formats import export_network
-from mmpose_ext.deploy.openvino_file import check_weights, read_texts
+from mmpose_ext.deploy.openvino_file import (
+    check_weights,
+    read_content,
+    read_texts,
+)
 from mmpose_ext.deploy.runtimes import open_network
 from mmpose_ext.errors import InputError
 
@@ -36,7 +40,9 @@ def path(content, tmp_path):
 def test_texts_and_weights(path):
     weights = check_weights(str(path))
     assert weights == path.with_suffix('.bin')
-    texts = read_texts(str(path), weights)
+    xml = read_content(str(path))
+    assert xml == path.read_bytes()
+    texts = read_texts(xml, str(path), weights.stat().st_size)
     assert texts['mmpose_ext'] == "a 'text'"
     assert open_network(path)._texts == texts
 
@@ -71,6 +77,11 @@ CHANGES = {
     ),
     'overflow': (constant(offset=2**64 - 8), 'offset 18446744073709551608'),
     'negative': (constant(offset=-8), 'offset -8'),
+    # No argument of a function of ours.
+    'self': (
+        lambda xml: xml.replace(' offset="0"', ' self="a" offset="-1"', 1),
+        'offset -1',
+    ),
     'digits': (constant(size='9' * 5000), 'offset 0, size 999'),
     'word': (constant(size='many'), 'size many'),
     # 2^64 + 6 elements, which are 6 where they are counted in 64 bits.
@@ -142,6 +153,21 @@ def test_a_link_to_the_network_itself(path, tmp_path):
     os.replace(path.with_suffix('.bin'), tmp_path / 'a.bin')
     inputs = np.ones((1, 3, 8, 8), np.float32)
     assert open_network(link)(inputs)[0].shape == (1, 2, 8, 8)
+
+
+def test_what_was_checked_is_run(path, monkeypatch):
+    """Whatever the files become between the check and the runtime."""
+    inputs = np.random.default_rng(0).random((1, 3, 8, 8), np.float32)
+    expected = open_network(path)(inputs)[0]
+
+    def check_and_replace(*args):
+        texts = read_texts(*args)
+        path.write_text('<net/>')
+        path.with_suffix('.bin').write_bytes(bytes(48))
+        return texts
+
+    monkeypatch.setattr(openvino_file, 'read_texts', check_and_replace)
+    np.testing.assert_array_equal(open_network(path)(inputs)[0], expected)
 
 
 @pytest.mark.parametrize('limit', ['MAX_XML_BYTES', 'MAX_BIN_BYTES'])
