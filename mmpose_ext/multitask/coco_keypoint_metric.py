@@ -169,7 +169,7 @@ class CocoKeypointMetric(BaseMetric):
             return {}
 
         sigmas = np.array(self._meta('sigmas'), dtype=float)
-        self._complete_annotations(cat_ids, len(sigmas))
+        self._check_annotations(cat_ids, len(sigmas))
         evaluation = _quietly(self._prepare, persons)
         evaluation.params.imgIds = list(by_image)
         evaluation.params.catIds = cat_ids
@@ -227,8 +227,8 @@ class CocoKeypointMetric(BaseMetric):
             for row in rows
         ]
 
-    def _complete_annotations(self, cat_ids: List[int], k: int) -> None:
-        """Check the keypoints, and write down that a person has none."""
+    def _check_annotations(self, cat_ids: List[int], k: int) -> None:
+        """Refuse a file without keypoints, or with another number of them."""
         truth = self._truth
         annotations = truth.load_anns(truth.get_ann_ids(cat_ids=cat_ids))
         if not any(ann.get('keypoints') for ann in annotations):
@@ -237,17 +237,13 @@ class CocoKeypointMetric(BaseMetric):
                 f'{len(annotations)} persons has keypoints; is it one of '
                 'another task?'
             )
-        for ann in annotations:
-            keypoints = ann.get('keypoints') or [0] * (3 * k)
-            if len(keypoints) != 3 * k:
-                raise InputError(
-                    f"annotation file '{self.ann_file}': annotation "
-                    f'{ann["id"]} has {len(keypoints)} numbers as keypoints, '
-                    f'expected {3 * k} (x, y, visibility of {k})'
-                )
-            ann['keypoints'] = keypoints
-            ann.setdefault(
-                'num_keypoints', sum(v > 0 for v in keypoints[2::3])
+        # The reader has given all annotations the same number of them.
+        number = len(annotations[0]['keypoints'])
+        if number != 3 * k:
+            raise InputError(
+                f"annotation file '{self.ann_file}': each person has {number} "
+                f'numbers as keypoints, expected {3 * k} (x, y, visibility of '
+                f'{k})'
             )
 
     def _prepare(self, persons: List[dict]) -> COCOeval:

@@ -391,3 +391,5 @@ def test_mistakes(write, tmp_path):
         InputError, match=r'annotation 7: .*of 15.*expected 51'
     ):
         fails(person, annotation(7, 1, np.zeros((5, 3))))
+    with pytest.raises(InputError, match=r'has 15 numbers .*expected 51 \('):
+        fails(annotation(7, 1, np.zeros((5, 3))))
