@@ -209,15 +209,12 @@ class OffsetKeypointHead(BaseModule):
         """
         if len(feats) == 0:
             # Deformable convolutions refuse it. Every parameter gets a
-            # gradient all the same, which distributed training waits for.
-            zero = sum(p.sum() for p in self.parameters()) * 0
+            # gradient all the same, which distributed training waits for: 0,
+            # for the sums are added to no element.
             size = [4 * side for side in feats.shape[2:]]
-            return (
-                feats.sum()
-                + zero
-                + feats.new_zeros(0, 1, 1, 1).expand(
-                    0, self.num_keypoints, *size
-                )
+            empty = feats.new_zeros(0, self.num_keypoints, *size)
+            return sum(
+                (p.sum() for p in self.parameters()), empty + feats.sum()
             )
         for conv, norm in zip(self.convs, self.norms):
             feats = F.relu(norm(_convolve(conv, feats)), inplace=True)

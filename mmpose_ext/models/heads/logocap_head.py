@@ -39,7 +39,7 @@ _ADAPTATIONS = ('full', 'partial', 'none')
 
 
 def _conv_norm_relu(
-    in_channels: int, out_channels: int, norm: nn.Module, kernel_size: int = 1
+    in_channels: int, out_channels: int, norm: nn.Module, kernel_size: int
 ) -> List[nn.Module]:
     conv = nn.Conv2d(
         in_channels,
