@@ -215,6 +215,26 @@ def test_parabola_stays_on_border_cells_and_in_plateaus():
     assert found.isfinite().all()
 
 
+def test_parabola_stays_within_half_a_cell(monkeypatch):
+    """Also where a logarithm is not rounded alike, as on other devices.
+
+    A neighbour that is no higher is then above the middle by e, and the other
+    one 2 e below it: steps of 3 e / (2 e), away from the cell.
+    """
+    e = 2.0**-23
+    logs = {1.0: 0.0, 0.75: e, 0.5: -2 * e}
+    heatmaps = torch.zeros(1, 2, 5, 5)
+    heatmaps[0, 0, 2, 1:4] = torch.tensor([0.5, 1, 0.75])
+    heatmaps[0, 1, 2, 1:4] = torch.tensor([0.75, 1, 0.5])
+
+    def log(values):
+        return values.clone().apply_(lambda v: logs.get(v, -80.0))
+
+    monkeypatch.setattr(torch.Tensor, 'log', log)
+    found, _ = decode_parabola(heatmaps)
+    assert found[0].tolist() == [[2.5, 2], [1.5, 2]]
+
+
 def test_bicubic_finds_the_middle_of_a_bump():
     """Of a smooth bump, closer than the cell that is the largest."""
     size = 14

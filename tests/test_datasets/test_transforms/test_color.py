@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from mmcv.transforms.utils import cache_random_params
 
 from mmpose_ext.datasets.transforms import ChannelPermutation
 
@@ -56,6 +57,15 @@ def test_repeats_with_a_seed():
         return [permute(dict(img=make_image()))['img'] for _ in range(9)]
 
     np.testing.assert_array_equal(run(), run())
+
+
+def test_what_is_drawn_can_be_kept():
+    """mmcv's cache, by which several images are changed alike."""
+    np.random.seed(0)
+    permute = ChannelPermutation(prob=1.0)
+    with cache_random_params(permute):
+        found = [permute(dict(img=make_image()))['img'] for _ in range(20)]
+    assert len({img.tobytes() for img in found}) == 1
 
 
 def test_what_stays_as_it_is():

@@ -12,7 +12,8 @@ from torch.nn import functional as F
 from torch.testing import assert_close
 from torch.utils.flop_counter import FlopCounterMode
 
-from mmpose_ext.models.heads import LOGOCAPHead
+from mmpose_ext.models.heads import LOGOCAPHead, logocap_head
+from mmpose_ext.models.layers.keypoint_sampling import sample_codes
 from mmpose_ext.models.layers.window_convolution import convolve_windows
 
 SIGMAS = (0.025, 0.05, 0.04)
@@ -857,20 +858,26 @@ def test_weights_of_the_losses():
     assert_close(more['loss_window'], 2 * once['loss_window'])
 
 
-def test_grids_that_reach_far():
+def test_grids_that_reach_far(monkeypatch):
     """The widest grid, and no other, says how much of the map is read."""
     sigmas = (0.01, 0.02, 0.04)  # spacings of 1, 2 and 4 px
     head = make_tiny_head(
         expansion=dict(type='KeypointExpansion', sigmas=sigmas, ksize=3)
     )
-    inputs = []
+    inputs, spans = [], []
     head.refinement.register_forward_pre_hook(
         lambda module, args: inputs.append(args[0])
+    )
+    monkeypatch.setattr(
+        logocap_head,
+        'sample_codes',
+        lambda *args: spans.append(args[-1]) or sample_codes(*args),
     )
     _, _, embedding = make_tiny_maps([])
     poses = torch.tensor([[[8.5, 6], [8.25, 6], [7.75, 5.5]]]).double()
     head._local_maps(embedding, torch.tensor([0]), poses)
     (codes,) = inputs
+    assert spans == [8]  # 2 steps of 4 px, in cells of 1 px
     for k, spacing_ in enumerate((1, 2, 4)):
         x, y = poses[0, k].tolist()
         for row, column in np.ndindex(3, 3):
