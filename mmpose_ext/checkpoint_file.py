@@ -1,8 +1,10 @@
 """Read checkpoint files: nothing in them runs, odd ones are refused."""
 
 import contextlib
+import functools
 import os
 import pickle
+import reprlib
 import tarfile
 import threading
 from collections import Counter, OrderedDict
@@ -22,6 +24,10 @@ from .errors import InputError
 # :func:`load_for_mmengine`: MMEngine reads a file in one function and gives
 # a model its weights in another, which does not know the name.
 last_loaded = threading.local()
+
+
+# Of tuples. Python crashes where it hashes many more, as of a key.
+_MAX_DEPTH = 50
 
 
 class _Forbidden(pickle.UnpicklingError):
@@ -122,7 +128,9 @@ class _Unpickler(pickle._Unpickler):
         state = self.stack.pop()
         instance = self.stack[-1]
         if type(instance) is OrderedDict:
-            vars(instance).update(state)
+            # Nothing that could take the place of a method.
+            if '_metadata' in state:
+                instance._metadata = state['_metadata']
         elif type(instance) is np.ndarray:
             instance.__setstate__(state)
         elif isinstance(instance, np.dtype):
@@ -149,6 +157,24 @@ class _Unpickler(pickle._Unpickler):
 
     dispatch[pickle.BINPERSID[0]] = load_binpersid
 
+    def _limited(load: Callable) -> Callable:
+        """Limit the tuples in tuples that an opcode makes."""
+
+        @functools.wraps(load)
+        def load_limited(self: '_Unpickler') -> None:
+            load(self)
+            made = self.stack[-1]
+            depths = self.__dict__.setdefault('depths', {})
+            inner = [depths.get(id(x), 0) for x in made if type(x) is tuple]
+            depths[id(made)] = depth = 1 + max(inner, default=0)
+            if depth > _MAX_DEPTH:
+                raise _Forbidden(f'more than {_MAX_DEPTH} tuples in another')
+
+        return load_limited
+
+    for _opcode in (pickle.TUPLE, pickle.TUPLE1, pickle.TUPLE2, pickle.TUPLE3):
+        dispatch[_opcode[0]] = _limited(dispatch[_opcode[0]])
+
 
 class _SafePickle:
     """What ``torch.load`` needs of a ``pickle_module``."""
@@ -165,9 +191,8 @@ def load_checkpoint(
 ) -> Any:
     """Load a checkpoint without running anything that is written in it.
 
-    Tensors and plain values are read as ``torch.load(weights_only=True)``
-    does. What MMEngine adds to them (numpy arrays and scalars, the
-    histories of logged values) is admitted too, and nothing else.
+    Tensors, plain values and what MMEngine adds to them (numpy arrays and
+    scalars, the histories of logged values) are admitted, and nothing else.
 
     Args:
         file: Path of the checkpoint, or a binary file opened on it.
@@ -186,13 +211,7 @@ def load_checkpoint(
             contextlib.nullcontext(file) if is_open else open(name, 'rb')
         ) as f:
             _refuse_other_formats(f, name)
-            try:
-                return torch.load(f, map_location, weights_only=True)
-            except pickle.UnpicklingError:  # more than tensors: see what
-                f.seek(0)
-                return torch.load(
-                    f, map_location, _SafePickle, weights_only=False
-                )
+            return torch.load(f, map_location, _SafePickle, weights_only=False)
     except _Forbidden as e:
         raise InputError(
             f"the checkpoint '{name}' asks for {e}, which is none of what a "
@@ -211,8 +230,8 @@ def load_checkpoint(
 def _refuse_other_formats(file: BinaryIO, name: str) -> None:
     """Keep from ``torch.load`` the two formats that it does not check.
 
-    Before torch 2.6 even ``weights_only=True`` hands a TorchScript archive
-    to ``torch.jit.load`` and unpacks the tar files of the first torch.
+    It hands a TorchScript archive to ``torch.jit.load``, and unpacks the tar
+    files of the first torch.
     """
     is_zip = file.read(4) == b'PK\x03\x04'
     file.seek(0)
@@ -280,7 +299,9 @@ def find_weights(checkpoint: Any, name: str) -> Mapping[str, Any]:
         check_dict(module, f"a dict for {key!r:.80} in '_metadata'")
         version = module.get('version')
         if not isinstance(version, (int, type(None))):
-            refuse(f"a number as 'version' of {key!r:.80}", f'{version!r:.80}')
+            refuse(
+                f"a number as 'version' of {key!r:.80}", reprlib.repr(version)
+            )
     meta = checkpoint.get('meta', {})
     check_dict(meta, "a dict under 'meta'")
     check_dict(meta.get('dataset_meta', {}), "a dict under 'dataset_meta'")
