@@ -244,7 +244,9 @@ def _check(
         _expect(good, where, value, f'at most {MAX_NUMBER}')
     elif isinstance(value, float):
         _expect(math.isfinite(value), where, value, 'a finite number')
-    elif not isinstance(value, np.ndarray):
+    elif isinstance(value, np.ndarray):
+        _check(value.tolist(), where, kind, places)
+    else:
         _expect(value is None, where, value, 'plain values')
 
 

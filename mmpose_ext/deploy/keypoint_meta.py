@@ -107,7 +107,8 @@ def _check_array(key: str, value: Any, sizes: Dict[str, int]) -> None:
 
 
 def _listed(value: Any) -> Any:
-    return value if isinstance(value, (list, tuple, np.ndarray)) else [None]
+    good = isinstance(value, (list, tuple)) or np.ndim(value)
+    return value if good else [None]
 
 
 def _wrong(key: str, expected: str) -> ValueError:

@@ -82,10 +82,11 @@ def unpack(text: str, path: str) -> dict:
             f"exported file '{path}' is broken: its description of the model "
             f'cannot be read ({e})'
         ) from e
-    if value.get('format') != FORMAT:
+    found = value.get('format')
+    # Arrays have no single truth value.
+    if type(found) is not int or found != FORMAT:
         raise InputError(
-            f"exported file '{path}' is of format "
-            f'{reprlib.repr(value.get("format"))}, '
+            f"exported file '{path}' is of format {reprlib.repr(found)}, "
             f'expected {FORMAT}: export it again with this version '
             f'({__version__})'
         )

@@ -91,6 +91,27 @@ def test_keypoints_of_datasets(name):
     check_keypoint_meta(meta)
 
 
+@pytest.mark.parametrize('key', ['sigmas', 'skeleton_links', 'flip_pairs'])
+def test_arrays_without_an_axis(key):
+    meta = dict(GOOD['dataset_meta'], **{key: np.array(0)})
+    with pytest.raises(ValueError, match=r'dataset_meta.* is wrong, expected'):
+        check_keypoint_meta(meta)
+
+
+@pytest.mark.parametrize(
+    'value', [np.array(2**14 + 1), np.array([[8, -(2**14) - 1]])]
+)
+def test_arrays_are_no_way_round_the_limit_of_numbers(value):
+    metadata = copy.deepcopy(GOOD)
+    metadata['model']['head']['in_channels'] = np.clip(
+        value, -(2**14), 2**14, out=value.copy()
+    )
+    check_declaration(metadata)
+    metadata['model']['head']['in_channels'] = value
+    with pytest.raises(ValueError, match=r'in_channels.* at most 16384'):
+        check_declaration(metadata)
+
+
 def places(node, path=()):
     """The paths of all entries, at every depth."""
     items = (

@@ -75,6 +75,10 @@ def test_broken_text_is_not_executed(text):
         unpack(text, 'm.onnx')
 
 
-def test_other_format():
-    with pytest.raises(InputError, match=f'format 99, expected {FORMAT}'):
-        unpack(pack(dict(format=99)), 'm.onnx')
+@pytest.mark.parametrize(
+    'other, shown',
+    [(99, '99'), (True, 'True'), (np.ones(2), r'array\(\[1., 1.\]\)')],
+)
+def test_other_format(other, shown):
+    with pytest.raises(InputError, match=f'format {shown}, expected {FORMAT}'):
+        unpack(pack(dict(format=other)), 'm.onnx')
