@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mmcv.transforms.utils import cache_random_params
 from mmengine.dataset import Compose
 from mmengine.structures import InstanceData
 from mmpose.datasets.transforms import BottomupRandomAffine
@@ -324,6 +325,18 @@ def test_affine_repeats_with_a_seed_and_leaves_its_input():
 
     assert [run(seed) for seed in range(5)] == [run(s) for s in range(5)]
     assert len({run(seed) for seed in range(5)}) == 5
+
+
+def test_affine_keeps_what_is_drawn():
+    """In mmcv's cache, by which several images are changed alike."""
+    np.random.seed(0)
+    affine = BottomupShortSideAffine((64, 64))
+    with cache_random_params(affine):
+        first, second = (affine(make_results(90, 70)) for _ in range(2))
+    np.testing.assert_array_equal(first['warp_mat'], second['warp_mat'])
+    assert (
+        affine(make_results(90, 70))['warp_mat'] != first['warp_mat']
+    ).all()
 
 
 @pytest.mark.parametrize('flip', [0.0, 1.0])

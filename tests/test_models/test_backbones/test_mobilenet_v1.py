@@ -131,6 +131,12 @@ def test_channels_are_multiples_of_8():
     # 8 would be less than nine tenths of 11.2.
     assert model.stem.out_channels == 16
     assert model(torch.rand(2, 3, 8, 8))[0].shape == (2, 24, 4, 4)
+    # 33, 66 and 132: the last is half way from 128 to 136.
+    model = MobileNetV1(widen_factor=33 / 64, out_indices=(4,))
+    channels = [
+        stage[-1].pointwise_conv.out_channels for stage in model.stages
+    ]
+    assert channels == [32, 64, 136, 264, 528]
 
 
 def test_only_what_is_needed_is_built():
