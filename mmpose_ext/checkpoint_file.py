@@ -26,6 +26,8 @@ from .errors import InputError
 last_loaded = threading.local()
 
 
+# Below it, torch's errors have the stack of its native code.
+_NEWLINE = '\n'
 # Of tuples. Python crashes where it hashes many more, as of a key.
 _MAX_DEPTH = 50
 
@@ -223,7 +225,7 @@ def load_checkpoint(
     except Exception as e:
         raise InputError(
             f"cannot read the checkpoint '{name}', is it whole? "
-            f'{type(e).__name__}: {e}'
+            f'{type(e).__name__}: {str(e).partition(_NEWLINE)[0]}'
         ) from e
 
 

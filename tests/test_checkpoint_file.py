@@ -337,6 +337,12 @@ def test_tuples_in_tuples_are_limited(tmp_path, opcodes, is_zip):
         nest(51)
 
 
+def test_errors_of_torch_are_one_line(tmp_path):
+    save_raw(b'ctorch\ndevice\n(S"a\\nb"\ntR.', tmp_path / 'a.pth')
+    with pytest.raises(InputError, match=r"device string: 'a$"):
+        read_checkpoint(tmp_path / 'a.pth')
+
+
 def test_an_ordered_dict_keeps_its_methods(tmp_path):
     weights = OrderedDict(weight=torch.ones(1))
     weights._metadata = {'': {'version': 2}}

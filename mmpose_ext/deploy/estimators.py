@@ -24,7 +24,7 @@ from ..models.pose_estimators import (
 from .formats import part_path
 from .network import check_size, unflatten
 from .openvino_file import check_no_link
-from .runtimes import Network, open_network
+from .runtimes import Network, first_line, open_network
 
 # What a head's layers may hold in all, which are built but not used: those of
 # the largest have 1e8.
@@ -130,7 +130,7 @@ class _Exported:
         except Exception as e:
             raise InputError(
                 f"the outputs of '{self.backbone.network.path}' do not fit "
-                f'what it declares: {type(e).__name__}: {e}'
+                f'what it declares: {type(e).__name__}: {first_line(e)}'
             ) from e
 
     def _open_parts(
@@ -194,7 +194,7 @@ def _building(file: str) -> Iterator[None]:
     except Exception as e:
         raise InputError(
             f"the model that '{file}' declares cannot be built: "
-            f'{type(e).__name__}: {e}'
+            f'{type(e).__name__}: {first_line(e)}'
         ) from e
 
 

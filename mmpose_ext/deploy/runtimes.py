@@ -147,7 +147,7 @@ class Network:
         except Exception as e:
             raise InputError(
                 f"exported network '{self.path}' fails on inputs of shape "
-                f'{list(inputs.shape)}: {_first_line(e)}'
+                f'{list(inputs.shape)}: {first_line(e)}'
             ) from e
 
     def _run(self, inputs: np.ndarray) -> List[np.ndarray]:
@@ -331,11 +331,16 @@ def _openvino_type(port: Any) -> str:
 def _broken(path: str, runtime: str, error: Exception) -> InputError:
     return InputError(
         f"exported network '{path}' cannot be read by {runtime}; it is broken "
-        f'or of another kind: {_first_line(error)}'
+        f'or of another kind: {first_line(error)}'
     )
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """The first line of an error's message that says what is wrong.
+
+    Args:
+        error (Exception): As native code raises it, with its stack below.
+    """
     # OpenVINO begins with the place in its source.
     lines = [
         line

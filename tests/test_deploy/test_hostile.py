@@ -277,6 +277,21 @@ REFUSED = {
         put(f'{HEAD}.nonsense', 1),
         "cannot be built: .*'nonsense'",
     ),
+    # Torch's message has its stack in further lines.
+    'layer of 10^300 bins': (
+        put(
+            f'{HEAD}',
+            dict(
+                type='SimCCHead',
+                in_channels=3,
+                out_channels=3,
+                input_size=(8, 8),
+                in_featuremap_size=(2, 2),
+                simcc_split_ratio=1e300,
+            ),
+        ),
+        'cannot be built: .*Overflow',
+    ),
     'step that cannot be made': (
         put('pipeline.2.nonsense', 1),
         "cannot be built: .*'nonsense'",
@@ -441,6 +456,7 @@ def test_refused(name, suffix, files):
     with pytest.raises(InputError, match=message) as caught:
         PoseModel(path, num_threads=1)
     assert str(path) in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
 
 
 # Texts that are no description, some of which crash Python's parser.
