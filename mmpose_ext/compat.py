@@ -33,6 +33,7 @@ def apply() -> None:
     """
     _declare_torchvision_ops()
     _load_checkpoints_safely()
+    _run_no_config_of_checkpoints()
     _report_what_is_loaded()
     _convert_bfloat16_to_numpy()
     _run_operators_in_float32()
@@ -114,6 +115,32 @@ def _load_checkpoints_safely() -> None:
     # ...) call each other and end in one of these two.
     checkpoint.load_url = load_url
     checkpoint.torch = _TorchWithSafeLoad()
+
+
+def _run_no_config_of_checkpoints() -> None:
+    """Let MMEngine's inferencers run no config that a checkpoint carries.
+
+    Given weights alone they take the text of a config from the file and run
+    it as Python.
+    """
+    from mmengine.infer import BaseInferencer
+
+    original = BaseInferencer._init_model
+    if hasattr(original, '__wrapped__'):
+        return
+
+    @functools.wraps(original)
+    def init_model(
+        self: Any, cfg: Any, weights: Optional[str], device: str = 'cpu'
+    ) -> nn.Module:
+        if not cfg:
+            raise InputError(
+                f"'{weights}' is given without a config, and the one that a "
+                'checkpoint carries is a program that is not run: give one'
+            )
+        return original(self, cfg, weights, device)
+
+    BaseInferencer._init_model = init_model
 
 
 # -- Checkpoints that do not fit the model ----------------------------------
