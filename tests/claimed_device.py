@@ -11,6 +11,7 @@ import re
 import sys
 from collections import Counter
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Iterator, List, NamedTuple, Optional, Tuple
@@ -61,6 +62,8 @@ _ANSWERS = {
 _FROM_DATA = {torch.tensor, torch.as_tensor, torch.asarray, Tensor.new_tensor}
 
 PACKAGES = ('mmpose_ext', 'mmpose', 'mmdet', 'mmengine', 'mmcv')
+# By their folders, since a checkout may lie in one of the same name.
+_FOLDERS = [Path(find_spec(name).origin).parent for name in PACKAGES]
 # It is not these that wait, but who calls them.
 _CALLED = (str(Path(torch.__file__).parent), __file__)
 _HELPERS = ('to_numpy',)
@@ -380,8 +383,11 @@ def _name_place(frames: List[Tuple[str, str]]) -> str:
     for path, function in frames:
         if path.startswith(_CALLED) or function in _HELPERS:
             continue
-        parts = Path(path).parts
-        starts = [i for i, part in enumerate(parts) if part in PACKAGES]
-        name = '/'.join(parts[starts[-1] :]) if starts else parts[-1]
+        file = Path(path)
+        (name, *_) = [
+            file.relative_to(folder.parent).as_posix()
+            for folder in _FOLDERS
+            if folder in file.parents
+        ] or [file.name]
         return f'{name}:{function}'
     return 'nowhere'

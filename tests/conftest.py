@@ -9,6 +9,7 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
+from mmengine.visualization import Visualizer
 
 import mmpose_ext  # noqa: F401, mends what MMPose's import needs
 from mmpose_ext.synthetic import make_dataset
@@ -77,6 +78,16 @@ def pose_model(tiny_config, tmp_path_factory):
         model = build_pose_estimator(Config.fromfile(tiny_config).model)
     torch.save(dict(state_dict=model.state_dict(), meta={}), checkpoint)
     return str(tiny_config), str(checkpoint)
+
+
+@pytest.fixture(autouse=True)
+def no_older_visualizer():
+    """MMEngine's hooks draw with the visualizer whose name came last.
+
+    One that a test before has named would be taken for that of a test whose
+    config has the usual name.
+    """
+    Visualizer._instance_dict.clear()
 
 
 @pytest.fixture(autouse=True)
