@@ -28,6 +28,11 @@ last_loaded = threading.local()
 
 # Below it, torch's errors have the stack of its native code.
 _NEWLINE = '\n'
+# What exported networks are named.
+_EXPORTED = ('.onnx', '.xml')
+# How files begin.
+_LFS_POINTER = b'version https://git-lfs'
+_ZIP = b'PK\x03\x04'
 # Of tuples. Python crashes where it hashes many more, as of a key.
 _MAX_DEPTH = 50
 
@@ -102,6 +107,11 @@ for _core in ('numpy.core.multiarray', 'numpy._core.multiarray'):
     _GLOBALS[_core, 'scalar'] = _numpy_scalar
 for _name in ('_rebuild_tensor', '_rebuild_tensor_v2', '_rebuild_parameter'):
     _GLOBALS['torch._utils', _name] = getattr(torch._utils, _name)
+# What they may not name is explained where weights can be of that kind.
+_KINDS_OF_TENSORS = {
+    '_rebuild_meta_tensor_no_storage': 'a tensor without values',
+    '_rebuild_sparse_tensor': 'a sparse tensor',
+}
 _GLOBALS.update(
     (('torch', _name), _value)
     for _name, _value in vars(torch).items()
@@ -124,7 +134,9 @@ class _Unpickler(pickle._Unpickler):
         try:
             return _GLOBALS[module, name]
         except KeyError:
-            raise _Forbidden(f'{module}.{name}') from None
+            kind = _KINDS_OF_TENSORS.get(name)
+            kind = f' ({kind})' if kind else ''
+            raise _Forbidden(f'{module}.{name}{kind}') from None
 
     def load_build(self) -> None:
         state = self.stack.pop()
@@ -230,13 +242,19 @@ def load_checkpoint(
 
 
 def _refuse_other_formats(file: BinaryIO, name: str) -> None:
-    """Keep from ``torch.load`` the two formats that it does not check.
+    """Keep from ``torch.load`` what it does not check, or not name.
 
     It hands a TorchScript archive to ``torch.jit.load``, and unpacks the tar
-    files of the first torch.
+    files of the first torch. Of what is no pickle at all it says a byte.
     """
-    is_zip = file.read(4) == b'PK\x03\x04'
+    start = file.read(len(_LFS_POINTER))
     file.seek(0)
+    if start == _LFS_POINTER:
+        raise InputError(
+            f"'{name}' is a Git LFS pointer, expected the checkpoint that it "
+            "stands for: fetch it with 'git lfs pull'"
+        )
+    is_zip = start.startswith(_ZIP)
     if is_zip:
         records = torch._C.PyTorchFileReader(file).get_all_records()
         if 'constants.pkl' in records:
@@ -248,6 +266,12 @@ def _refuse_other_formats(file: BinaryIO, name: str) -> None:
             f"'{name}' is a tar archive, as torch before 0.2 wrote them, "
             'expected a checkpoint of a newer torch'
         )
+    # Shorter is no other format, but cut off.
+    elif not (start.startswith(pickle.PROTO) or _ZIP.startswith(start)):
+        message = f"'{name}' is no checkpoint of PyTorch"
+        if str(name).lower().endswith(_EXPORTED):
+            message += ', but an exported file: its weights are in it'
+        raise InputError(message)
     file.seek(0)
 
 

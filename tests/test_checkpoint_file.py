@@ -370,10 +370,9 @@ def test_a_dtype_has_the_memory_layout_of_its_name(tmp_path):
         lambda data: data[: len(data) // 2],
         lambda data: data[:2],
         lambda data: b'',
-        lambda data: b'<html>not found</html>',
         lambda data: b'PK\x03\x04' + bytes(200),
     ],
-    ids=['half', 'two bytes', 'empty', 'text', 'no zip'],
+    ids=['half', 'two bytes', 'empty', 'no zip'],
 )
 @FORMATS
 def test_a_damaged_file_is_named(tmp_path, damage, is_zip):
@@ -382,6 +381,43 @@ def test_a_damaged_file_is_named(tmp_path, damage, is_zip):
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(InputError, match=r'epoch_2\.pth.*is it whole'):
         CheckpointLoader.load_checkpoint(str(path))
+
+
+@pytest.mark.parametrize(
+    'content, name, message',
+    [
+        (
+            b'version https://git-lfs.github.com/spec/v1\noid sha256:0\n',
+            'a.pth',
+            "is a Git LFS pointer.*'git lfs pull'$",
+        ),
+        (b'see the releases', 'a.pth', 'is no checkpoint of PyTorch$'),
+        (b'<html>gone</html>', 'a.pth', 'is no checkpoint of PyTorch$'),
+        (bytes(100), 'a.pth', 'is no checkpoint of PyTorch$'),
+        (b'\x08\x0a\x12', 'a.onnx', 'is no .* PyTorch, but an exported file'),
+        (b'<?xml?><net/>', 'a.XML', 'is no .* PyTorch, but an exported file'),
+    ],
+    ids=['lfs', 'text', 'html', 'zeros', 'onnx', 'openvino'],
+)
+def test_what_is_no_checkpoint_is_called_so(tmp_path, content, name, message):
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=rf"^'{path}' {message}"):
+        read_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    'weight, kind',
+    [
+        (torch.ones(2, device='meta'), 'a tensor without values'),
+        (torch.ones(2).to_sparse(), 'a sparse tensor'),
+    ],
+    ids=['meta', 'sparse'],
+)
+def test_tensors_of_another_kind_are_named(tmp_path, weight, kind):
+    save(dict(weight=weight), tmp_path / 'a.pth')
+    with pytest.raises(InputError, match=rf'_tensor\w* \({kind}\), which'):
+        read_checkpoint(tmp_path / 'a.pth')
 
 
 @pytest.mark.parametrize('name', ['', 'epoch_2.pth'])
