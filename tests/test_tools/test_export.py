@@ -130,6 +130,17 @@ def test_demo_wants_the_right_arguments(onnx_file, run_script, tmp_path):
         assert message in err
 
 
+def test_an_exported_file_is_not_exported_again(
+    pose_model, run_script, tmp_path
+):
+    status, _, err = run_script(
+        *('tools/deploy/export.py', pose_model[0], 'm.onnx'),
+        *('--format', 'openvino', '--out', tmp_path / 'm.xml'),
+    )
+    assert status == 2
+    assert "error: 'm.onnx' is an exported file already" in err
+
+
 def test_int8_tells_the_loss(export, toy_persons, tmp_path):
     path = tmp_path / 'small.xml'
     annotations = toy_persons / 'annotations/person_keypoints_train.json'

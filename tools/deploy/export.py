@@ -36,7 +36,7 @@ from mmpose_ext.deploy.export import (
 )
 from mmpose_ext.deploy.formats import all_files, check_format
 from mmpose_ext.deploy.network import PoseNetwork
-from mmpose_ext.deploy.runtimes import require
+from mmpose_ext.deploy.runtimes import is_exported, require
 from mmpose_ext.deploy.samples import (
     draw_samples,
     read_annotated_boxes,
@@ -139,6 +139,11 @@ def load_samples(args, pattern: str, model):
 def check_arguments(args) -> Path:
     """Check all that can be checked before the model is loaded."""
     path = output_path(args)
+    if is_exported(args.checkpoint):
+        raise InputError(
+            f"'{args.checkpoint}' is an exported file already, expected a "
+            'checkpoint of PyTorch'
+        )
     check_format(path)
     if args.int8:
         if args.format != 'openvino':
