@@ -14,6 +14,8 @@ _FORMS = (
     'polygons [[x1, y1, x2, y2, ...], ...] of finite px, or run lengths '
     '{size, counts}'
 )
+# COCO's library keeps some 100 bytes for each px of an outline.
+_LONGEST = 1e6
 
 
 def check_segmentations(table: CocoTable) -> None:
@@ -88,6 +90,10 @@ def _check_polygons(
     if bad.any():
         wrong[np.repeat(owner, lengths)[bad]] = True
     wrong[owner[lengths % 2 == 1]] = True
+    if not wrong.any():
+        long = lengths >= 6
+        points = flat[np.repeat(long, lengths)].reshape(-1, 2)
+        _check_outlines(table, owner[long], lengths[long] // 2, points)
 
     short = np.zeros(len(values), bool)
     short[owner[lengths < 6]] = True
@@ -100,6 +106,52 @@ def _check_polygons(
         kept = [p for p in values[i] if len(p) >= 6]
         table.annotations[i]['segmentation'] = kept
         without[i] = not kept
+
+
+def _check_outlines(
+    table: CocoTable, owner: np.ndarray, lengths: np.ndarray, xy: np.ndarray
+) -> None:
+    """Check that polygons are near their images, and can be filled.
+
+    COCO's library walks along the outline, also where it is outside the
+    image, and keeps each step.
+
+    Args:
+        table (CocoTable): The file.
+        owner (np.ndarray): The annotation of each polygon, (M,).
+        lengths (np.ndarray): The number of points of each polygon, (M,).
+        xy (np.ndarray): The points of all polygons, (P, 2).
+    """
+    if not len(owner):
+        return
+    number = len(table.annotations)
+    starts = np.cumsum(lengths) - lengths
+    sizes = table.annotation_sizes()[owner]
+    margin = sizes.max(axis=1, keepdims=True)
+    outside = np.minimum.reduceat(xy, starts) < -margin
+    outside |= np.maximum.reduceat(xy, starts) > sizes + margin
+    far = np.zeros(number, bool)
+    far[owner[outside.any(axis=1)]] = True
+    table.problems.add_where(
+        far,
+        table.annotation,
+        lambda i: f'segmentation {show(table.annotations[i]["segmentation"])}',
+        'polygons that leave their image by its longer side at most',
+    )
+
+    steps = np.empty_like(xy)
+    steps[:-1] = xy[1:] - xy[:-1]
+    ends = starts + lengths - 1
+    steps[ends] = xy[starts] - xy[ends]
+    np.abs(steps, out=steps)
+    each = np.add.reduceat(steps, starts).sum(axis=1)
+    outlines = np.bincount(owner, each, number)
+    table.problems.add_where(
+        (outlines > _LONGEST) & ~far,
+        table.annotation,
+        lambda i: f'segmentation with an outline of {outlines[i]:.0f} px',
+        f'at most {_LONGEST:.0f} px',
+    )
 
 
 def _check_codes(

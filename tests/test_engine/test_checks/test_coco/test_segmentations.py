@@ -146,3 +146,27 @@ def test_is_empty():
     assert not is_empty([TRIANGLE])
     assert not is_empty(dict(size=[80, 100], counts=[0, 8000]))
     assert not is_empty(dict(size=[80, 100], counts='1'))
+
+
+def test_polygons_far_from_their_image(read, content):
+    # The image has 100 x 80 px, so that 100 px outside are the limit.
+    edge = [[-100, -100, 200, -100, 200, 180]]
+    assert read_second(read, content, edge) == edge
+    for far in ([-101, 0, 9, 0, 9, 9], [0, -101, 9, 0, 9, 9],
+                [0, 0, 201, 0, 9, 9], [0, 0, 9, 0, 9, 181]):  # fmt: skip
+        message = 'annotation 8: segmentation .*leave their image by'
+        with pytest.raises(InputError, match=message):
+            read_second(read, content, [TRIANGLE, far])
+
+
+def test_outlines_that_are_too_long(read, content):
+    # 100 px to the right and back, 5,000 times, and then 0 px to the start.
+    zigzag = [0, 0, 100, 0] * 5000
+    assert read_second(read, content, [zigzag]) == [zigzag]
+    message = (
+        'annotation 8: segmentation with an outline of 1000140 px, expected '
+        'at most 1000000 px'
+    )
+    # The triangle: 30 + 40 + (30 + 40) px.
+    with pytest.raises(InputError, match=message):
+        read_second(read, content, [zigzag, TRIANGLE])
