@@ -1,5 +1,6 @@
 """Images that are read."""
 
+import os
 import struct
 import zlib
 from pathlib import Path
@@ -145,3 +146,10 @@ def test_turned_images(orientation, suffix, tmp_path):
     assert read_size(path) == (width, height)
     if suffix == '.jpg':
         assert (width > height) == (orientation < 5)
+
+
+def test_a_pipe_is_not_read(tmp_path):
+    os.mkfifo(tmp_path / 'pipe')
+    for read in (read_image, read_size):
+        with pytest.raises(InputError, match='is a pipe or device, not a fil'):
+            read(tmp_path / 'pipe')

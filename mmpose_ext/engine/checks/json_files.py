@@ -19,12 +19,14 @@ def check_file(path: str, what: str) -> None:
             message.
 
     Raises:
-        InputError: The file is missing, a folder, or empty.
+        InputError: The file is missing, empty, or a folder, pipe or device.
     """
     if osp.isdir(path):
         raise InputError(f"{what} '{path}' is a folder, expected a file")
-    if not osp.isfile(path):
+    if not osp.exists(path):
         raise InputError(f"{what} '{path}' does not exist")
+    if not osp.isfile(path):
+        raise InputError(f"{what} '{path}' is a pipe or device, not a file")
     if osp.getsize(path) == 0:
         raise InputError(f"{what} '{path}' is empty")
 

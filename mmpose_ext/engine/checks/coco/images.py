@@ -2,7 +2,7 @@
 
 import os.path as osp
 import warnings
-from typing import List, Optional, Tuple
+from typing import Any, List, Optional, Tuple
 
 import cv2
 import mmcv
@@ -79,7 +79,8 @@ def check_image_sizes(
     """Compare the sizes that a file has of its images with the images.
 
     Of up to 1,000 images, spread over the file, the headers are read. Those
-    that are missing or unreadable are left to what reads the images.
+    that are missing or unreadable are left to what reads the images; but
+    folders, pipes and devices, which can be read without end, are problems.
 
     Args:
         images (list[dict]): The images of the annotation file.
@@ -95,10 +96,22 @@ def check_image_sizes(
         stated = images[i].get('width'), images[i].get('height')
         if not _is_name(name, needed=True):
             continue
-        size = _read_size(osp.join(folder, name), turns)
+        path = osp.join(folder, name)
+        if not osp.isfile(path):
+            if osp.exists(path):
+                problems.add(
+                    f'image {show(images[i].get("id"))}',
+                    f'file_name {show(name)}, which is '
+                    + ('a folder' if osp.isdir(path) else 'a pipe or device'),
+                    'an image file',
+                )
+            continue
+        if not _are_sizes(stated):
+            continue  # which other rules say
+        size = _read_size(path, turns)
         if size is None or size == stated:
             continue
-        expected = f"{size[0]} x {size[1]} px as '{name}' has"
+        expected = f'{size[0]} x {size[1]} px as {show(name)} has'
         if size == stated[::-1]:
             expected += (
                 ': width and height are swapped (photographs with an EXIF '
@@ -111,6 +124,11 @@ def check_image_sizes(
             f'{show(stated[0])} x {show(stated[1])} px',
             expected,
         )
+
+
+def _are_sizes(stated: Tuple[Any, Any]) -> bool:
+    found, good = whole(stated)
+    return bool((good & (found > 0) & (found <= LIMIT)).all())
 
 
 def _read_size(path: str, turns: bool) -> Optional[Tuple[int, int]]:

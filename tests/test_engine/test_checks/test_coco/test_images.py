@@ -1,3 +1,5 @@
+import os
+
 import numpy as np
 import pytest
 from mmcv import imfrombytes
@@ -107,6 +109,7 @@ def test_a_thousand_images_are_looked_at(monkeypatch):
     monkeypatch.setattr(
         rules, '_read_size', lambda path, turns: asked.append(path)
     )
+    monkeypatch.setattr(rules.osp, 'isfile', lambda path: True)
     images = [
         dict(id=i, file_name=str(i), width=9, height=9) for i in range(5000)
     ]
@@ -115,3 +118,37 @@ def test_a_thousand_images_are_looked_at(monkeypatch):
     assert len(numbers) == 1000 == len(set(numbers))
     assert (numbers[0], numbers[-1]) == (0, 4999)
     assert np.diff(numbers).min() >= 4
+
+
+def test_only_files_are_opened(read, content, tmp_path):
+    os.mkfifo(tmp_path / 'pipe')
+    (tmp_path / 'folder').mkdir()
+    names = ('pipe', '/dev/zero', 'folder')
+    for image, name in zip(content['images'], names):
+        image['file_name'] = name
+    with pytest.raises(InputError) as e:
+        read(content, img_dir=str(tmp_path))
+    assert str(e.value).splitlines()[1:] == [
+        "  image 3: file_name 'pipe', which is a pipe or device, expected an "
+        'image file',
+        "  image 4: file_name '/dev/zero', which is a pipe or device, "
+        'expected an image file',
+        "  image 9: file_name 'folder', which is a folder, expected an image "
+        'file',
+    ]
+
+
+def test_a_wrong_width_is_one_problem(read, content, tmp_path):
+    write_images(tmp_path, content)
+    content['images'][0]['width'] = -5
+    with pytest.raises(InputError, match=r', image 3: width -5, expected'):
+        read(content, img_dir=str(tmp_path))
+
+
+def test_line_breaks_in_names_are_escaped(read, content, tmp_path):
+    write_images(tmp_path, content)
+    (tmp_path / '3.jpg').rename(tmp_path / 'a\nerror: b.jpg')
+    content['images'][0].update(file_name='a\nerror: b.jpg', height=99)
+    with pytest.raises(InputError, match=r"'a\\nerror: b.jpg' has") as e:
+        read(content, img_dir=str(tmp_path))
+    assert 'a\nerror' not in str(e.value)
