@@ -11,6 +11,9 @@ from .problems import MISSING
 # What no image reaches: a coordinate or a size beyond it is a mistake, and
 # would overflow where widths and heights are multiplied.
 LIMIT = 1e6
+# Beyond it, float64 does not hold every whole number, and differences of 64
+# bits overflow.
+_LARGEST = 2**53
 
 
 def column(objects: Sequence[dict], key: str) -> List[Any]:
@@ -63,12 +66,13 @@ def rows(values: Sequence[Any], length: int) -> np.ndarray:
 def whole(values: Sequence[Any]) -> Tuple[np.ndarray, np.ndarray]:
     """Whole numbers as int64 (N,), and which of the values are some (N,).
 
-    Those that are no whole number of 64 bits become 0. 3.0 is one.
+    Those that are no whole number from -2^53 to 2^53 become 0. 3.0 is one.
     """
     if set(map(type, values)) <= {int}:
         try:
             found = np.array(values, dtype=np.int64)
-            return found, np.ones(len(found), dtype=bool)
+            good = (found >= -_LARGEST) & (found <= _LARGEST)
+            return np.where(good, found, 0), good
         except OverflowError:
             pass
     good = np.array([_is_whole(v) for v in values], dtype=bool)
@@ -87,5 +91,5 @@ def _number(value: Any) -> float:
 
 def _is_whole(value: Any) -> bool:
     if type(value) is float:
-        return value.is_integer() and abs(value) < 2**63
-    return type(value) is int and -(2**63) <= value < 2**63
+        return value.is_integer() and abs(value) <= _LARGEST
+    return type(value) is int and abs(value) <= _LARGEST

@@ -49,7 +49,7 @@ def _check_ids(
         ~good,
         place,
         lambda i: f'{key} {show(values[i])}',
-        'a whole number',
+        'a whole number from -2^53 to 2^53',
     )
     if has_floats(values) and good.all():
         as_numbers(objects, key, found)
@@ -139,13 +139,22 @@ def number_the_person(table: CocoTable) -> None:
     """Give the only category that has labelled keypoints the id 1.
 
     MMPose gives this id to all bottom-up predictions, and takes no other
-    from a file of detected boxes, so that another one would score 0.
+    from a file of detected boxes, so that another one would score 0. Where
+    several categories have keypoints, a warning says this.
     """
     found = {
         a['category_id']
         for a in table.annotations
         if a.get('keypoints') and a['num_keypoints']
     }
+    if len(found) > 1:
+        table.notes.append(
+            f'{len(found)} categories have keypoints: MMPose gives the '
+            'category of an annotation to top-down predictions in '
+            f'ground-truth boxes alone, and category {_PERSON} to bottom-up '
+            'predictions and those in the boxes of a bbox_file, which '
+            'therefore do not match the others'
+        )
     if len(found) != 1 or found == {_PERSON}:
         return
     (id_,) = found

@@ -153,3 +153,26 @@ def test_names_of_categories(read, content, name):
     del content['categories'][1]['name']
     with pytest.raises(InputError, match='category 2: name nothing'):
         read(content)
+
+
+def test_several_categories_with_keypoints_are_warned_of(
+    read, content, warnings
+):
+    content['categories'].append(dict(id=2, name='dog'))
+    content['annotations'][2]['category_id'] = 2
+    found = read(content)
+    assert [a['category_id'] for a in found['annotations']] == [1, 1, 2]
+    assert len(warnings) == 1
+    assert ': 2 categories have keypoints: MMPose gives the' in warnings[0]
+
+
+def test_ids_that_float64_does_not_hold(read, content):
+    content['annotations'][0]['id'] = -(2**53)
+    content['annotations'][1]['id'] = 2**53
+    found = [a['id'] for a in read(content)['annotations']]
+    assert found == [1, 2**54 + 1, 2**53 + 22]
+    content['annotations'][0]['id'] = -(2**63)
+    content['annotations'][1]['id'] = 2**63 - 1
+    message = r'at index 1: id 9223372036854775807, expected a .* to 2\^53'
+    with pytest.raises(InputError, match=message):
+        read(content)
