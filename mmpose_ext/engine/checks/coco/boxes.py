@@ -11,6 +11,9 @@ from .table import CocoTable
 _PART_OF_BOX = 0.53
 # Boxes may leave their image by some px, or a few of them, by more.
 _TOLERANCE = 2.0
+# COCO's evaluation ignores areas beyond its largest range.
+_LARGEST = 1e10
+_SMALLEST = 1e-3  # what is below is a 0 after rounding
 _SHARE = 0.1
 
 
@@ -69,7 +72,7 @@ def _look_for_corners(table: CocoTable) -> None:
 
 
 def check_areas(table: CocoTable, estimate: bool) -> None:
-    """Check areas, and estimate those that are missing or not above 0.
+    """Check areas, and estimate those that are missing or about 0.
 
     Args:
         table (CocoTable): The file.
@@ -79,23 +82,24 @@ def check_areas(table: CocoTable, estimate: bool) -> None:
     areas = numbers(values)
     missing = np.array([v is MISSING for v in values], bool)
     nothing = np.array([type(v) is float and v != v for v in values], bool)
-    wrong = ~(np.abs(areas) <= LIMIT**2) & ~nothing
+    wrong = ~(np.abs(areas) <= _LARGEST) & ~nothing
     if estimate:
         wrong &= ~missing
     table.problems.add_where(
         wrong,
         table.annotation,
         lambda i: f'area {show(values[i])}',
-        'a finite number of px',
+        'a number of px of at most 1e10, which COCO evaluates',
     )
     if not estimate:
         return
-    estimated = ~wrong & ~(areas > 0)
+    estimated = ~wrong & ~(areas >= _SMALLEST)
     table.note(
         estimated,
         'have no area above 0: it is estimated from the box, as MMPose does '
         f'it ({_PART_OF_BOX} w h)',
     )
     estimates = _PART_OF_BOX * table.boxes[:, 2:].prod(axis=1)
+    estimates = estimates.clip(max=_LARGEST)
     for i in np.flatnonzero(estimated).tolist():
         table.annotations[i]['area'] = float(estimates[i])

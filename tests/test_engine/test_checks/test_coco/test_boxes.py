@@ -117,3 +117,18 @@ def test_what_is_no_crowd(read, content, value):
     content['annotations'][1]['iscrowd'] = value
     with pytest.raises(InputError, match=r'8: iscrowd .*, expected 0 or 1'):
         read(content)
+
+
+def test_areas_beyond_what_coco_evaluates(read, content):
+    content['annotations'][1]['area'] = 1e10
+    assert read(content)['annotations'][1]['area'] == 1e10
+    content['annotations'][1]['area'] = 1.0001e10
+    with pytest.raises(InputError, match=r'area 10001000000\.0, .* 1e10'):
+        read(content)
+
+
+def test_areas_of_about_0_are_estimated(read, content):
+    for area, expected in ((1e-300, 636), (9e-4, 636), (1e-3, 1e-3)):
+        content['annotations'][0]['area'] = area  # the box is 30 x 40
+        found = read(content)['annotations'][0]['area']
+        assert found == pytest.approx(expected)
