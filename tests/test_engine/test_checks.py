@@ -300,6 +300,25 @@ def test_unreadable_image_is_named(
 
 
 @pytest.mark.parametrize(
+    ('name', 'message'),
+    [
+        ('1.JPG', 'does not exist'),
+        ('1', 'does not exist'),
+        ('.', 'is a folder'),
+    ],
+)
+@pytest.mark.parametrize('num_workers', [0, 1])
+def test_absent_images_of_any_name(name, message, num_workers, tmp_path):
+    path = f'{tmp_path}/{name}'
+    loader = torch.utils.data.DataLoader(
+        Images('mmdet', path), num_workers=num_workers
+    )
+    with pytest.raises(InputError) as e, checks.explain_errors(Config()):
+        list(loader)
+    assert str(e.value) == f"image '{path}' {message}"
+
+
+@pytest.mark.parametrize(
     'error',
     [
         ValueError('shapes differ'),

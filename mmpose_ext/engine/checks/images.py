@@ -2,6 +2,7 @@
 
 import os.path as osp
 import re
+import traceback
 from contextlib import contextmanager
 from typing import Iterator
 
@@ -12,8 +13,9 @@ from ...errors import InputError
 _MESSAGES = (
     re.compile(r'occurs when loading `(.+?)`\.'),
     re.compile(r'failed to load image: (.+)'),
-    re.compile(r"No such file or directory: '(.+\.(?:jpe?g|png|bmp|tiff?))'"),
 )
+_ABSENT = re.compile(r"(?:No such file or directory|Is a directory): '(.+)'")
+_LOADER = 'mmcv/transforms/loading.py'
 
 
 @contextmanager
@@ -28,11 +30,18 @@ def explain_unreadable_images() -> Iterator[None]:
     except Exception as e:
         # The last one, because a traceback may quote the source first.
         found = [path for m in _MESSAGES for path in m.findall(str(e))[-1:]]
+        # mmcv passes on what the system says, which may be of other files.
+        if _LOADER in ''.join(
+            traceback.format_exception(type(e), e, e.__traceback__)
+        ):
+            found += _ABSENT.findall(str(e))[-1:]
         if not found:
             raise
         path = found[0]
         if not osp.exists(path):
             raise InputError(f"image '{path}' does not exist") from e
+        if osp.isdir(path):
+            raise InputError(f"image '{path}' is a folder") from e
         raise InputError(
             f"image '{path}' cannot be decoded ({osp.getsize(path)} bytes)"
         ) from e
