@@ -119,7 +119,12 @@ def _in_model(node, where: str) -> Iterator[Tuple[str, int]]:
         name = _type_name(part)
         argument = _ARGUMENTS.get(name, '')
         value = part.get(argument, _DEFAULTS.get(name))
-        if isinstance(value, int):
+        if argument and value is not None:
+            if type(value) is not int:
+                raise InputError(
+                    f'{place}.{argument} is {value!r}, expected a whole '
+                    'number, the number of keypoints'
+                )
             text = f'{place}.{argument} is {value}'
             number, note = _keypoints_of(part, name, value)
             yield text + note, number

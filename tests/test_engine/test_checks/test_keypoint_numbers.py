@@ -345,3 +345,11 @@ def test_detectors_without_keypoints_pass():
         CONFIGS / 'person_detector/faster-rcnn_r50_fpn_1x_coco-person.py'
     )
     check_keypoint_numbers(cfg, splits_of(cfg))
+
+
+@pytest.mark.parametrize('value', [17.0, 17.5, '17', True])
+def test_numbers_that_are_not_whole(value):
+    model = dict(head=dict(type='HeatmapHead', out_channels=value))
+    message = rf'^model\.head\.out_channels is {value!r}, expected a whole'
+    with pytest.raises(InputError, match=message):
+        list(keypoint_numbers._in_model(model, 'model'))
