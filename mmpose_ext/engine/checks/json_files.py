@@ -4,6 +4,7 @@ import codecs
 import gc
 import json
 import os.path as osp
+import reprlib
 from contextlib import contextmanager
 from typing import Any, Iterator, List, Tuple
 
@@ -64,14 +65,20 @@ def read_json(path: str, what: str) -> Any:
             content = json.loads(text, object_pairs_hook=unique)
     except RecursionError:
         raise InputError(f'{what} is nested too deeply to be read') from None
-    except ValueError as e:
+    except json.JSONDecodeError as e:
         raise InputError(f'{what} is not JSON: {e}') from e
+    except ValueError as e:  # more than sys.get_int_max_str_digits() has
+        raise InputError(
+            f'{what} has a whole number of more digits than Python reads'
+        ) from e
     if repeated:
         key, id_ = repeated[0]
-        of = '' if id_ is None else f' (its id is {id_!r})'
+        of = '' if id_ is None else f' (its id is {reprlib.repr(id_)})'
+        count = len(repeated)
+        objects = 'object' if count == 1 else 'objects'
         raise InputError(
-            f'{what} has {len(repeated)} objects with a key more than once; '
-            f'the first has {key!r} twice{of}'
+            f'{what} has {count} {objects} with a key more than once; '
+            f'the first has {reprlib.repr(key)} twice{of}'
         )
     return content
 

@@ -97,6 +97,13 @@ def check_image_sizes(
         if not _is_name(name, needed=True):
             continue
         path = osp.join(folder, name)
+        if folder and '://' in name:
+            problems.add(
+                f'image {show(images[i].get("id"))}',
+                f'file_name {show(name)}',
+                'the name of a file, not a URL',
+            )
+            continue
         if not osp.isfile(path):
             if osp.exists(path):
                 problems.add(

@@ -30,7 +30,17 @@ def check_keypoints(table: CocoTable) -> None:
         lambda i: f'keypoints {show(values[i])}',
         'a list of x, y, visibility for each keypoint',
     )
-    chosen = np.flatnonzero(is_list & ~lacking)
+    nested = np.array(
+        [type(v) is list and v != [] and type(v[0]) is list for v in values],
+        bool,
+    )
+    table.problems.add_where(
+        nested,
+        table.annotation,
+        lambda i: f'keypoints {show(values[i])}',
+        'numbers in one list [x1, y1, visibility1, x2, ...], not lists',
+    )
+    chosen = np.flatnonzero(is_list & ~lacking & ~nested)
     if not len(chosen):
         return
     lists = [values[i] for i in chosen.tolist()]

@@ -152,3 +152,10 @@ def test_line_breaks_in_names_are_escaped(read, content, tmp_path):
     with pytest.raises(InputError, match=r"'a\\nerror: b.jpg' has") as e:
         read(content, img_dir=str(tmp_path))
     assert 'a\nerror' not in str(e.value)
+
+
+def test_urls_are_no_file_names(read, content, tmp_path):
+    content['images'][1]['file_name'] = 'http://images.org/1.jpg'
+    message = r"image 4: file_name 'http:.*1.jpg', expected .*not a URL"
+    with pytest.raises(InputError, match=message):
+        read(content, img_dir=str(tmp_path))

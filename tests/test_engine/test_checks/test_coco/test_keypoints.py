@@ -18,7 +18,7 @@ def read_second(read, content, keypoints, **changes):
         ({}, r'annotation 8: keypoints \{\}, expected a list of x'),
         ([1, 2, 2, 3, 4], 'annotation 8: keypoints of 5 numbers, expected 9'),
         ([1, 2, 2] * 2, 'annotation 8: keypoints of 6 numbers, expected 9'),
-        ([[1, 2, 2]] * 3, 'annotation 8: keypoints of 3 numbers'),
+        ([[1, 2, 2]] * 3, r'8: keypoints \[\[1, .* in one list'),
         ([1, 2, -1, 3, 4, -1, 5, 6, 2],
          r'8: keypoint 0 is \[1, 2, -1\] \(2 such\), expected a visib'),
         ([1, 2, 2, 3, 4, 3, 5, 6, 2], r'8: keypoint 1 is \[3, 4, 3\], exp'),
@@ -153,3 +153,13 @@ def test_everybody_is_read_as_numpy_has_it(read, content):
         assert annotation['keypoints'] == given['keypoints']
         seen = np.reshape(given['keypoints'], (-1, 3))[:, 2]
         assert annotation['num_keypoints'] == (seen > 0).sum()
+
+
+def test_keypoints_in_lists(read, content):
+    nested = [[15, 30, 2], [20, 35, 1], [0, 0, 0]]
+    for annotation in content['annotations']:
+        annotation['keypoints'] = nested
+    message = r'annotation 7: keypoints \[\[15, .*not lists\n'
+    with pytest.raises(InputError, match=message) as e:
+        read(content)
+    assert 'has 3 problems' in str(e.value)

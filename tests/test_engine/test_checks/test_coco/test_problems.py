@@ -79,3 +79,9 @@ def test_some():
     assert some([]) == 'none'
     assert some('abc') == 'a, b, c'
     assert some('abc', 2) == 'a, b, ...'
+
+
+def test_names_in_messages_are_short_and_printable():
+    assert some(['cat', 'Größe']) == 'cat, Größe'
+    assert some(['a\nerror: b', '\x1b[2J']) == r"'a\nerror: b', '\x1b[2J'"
+    assert len(some(['x' * 1000])) == 60

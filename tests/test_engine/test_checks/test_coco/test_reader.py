@@ -94,5 +94,7 @@ def test_repeated_keys(read, content):
     text = json.dumps(content)
     assert '"area": 900.5, ' in text
     double = text.replace('"area": 900.5', '"area": 900.5, "area": 3', 1)
-    with pytest.raises(InputError, match=r"1 objects .* 'area' twice .*is 7"):
+    with pytest.raises(
+        InputError, match=r"1 object with.* 'area' twice .*is 7"
+    ):
         read(double)
