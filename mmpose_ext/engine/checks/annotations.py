@@ -8,7 +8,7 @@ import numpy as np
 from mmengine.logging import print_log
 
 from ...errors import InputError
-from .coco import is_empty, some
+from .coco import is_empty, show, some
 
 _IMAGES_TRIED = 10
 
@@ -143,7 +143,8 @@ def check_images(content: dict, folder: str, where: str) -> None:
     if not any(osp.exists(osp.join(folder, name)) for name in names):
         raise InputError(
             f"image folder '{folder}' ({where}) has none of the first "
-            f"{len(names)} images of the annotation file, such as '{names[0]}'"
+            f'{len(names)} images of the annotation file, such as '
+            f'{show(names[0])}'
         )
 
 

@@ -39,9 +39,9 @@ def explain_unreadable_images() -> Iterator[None]:
             raise
         path = found[0]
         if not osp.exists(path):
-            raise InputError(f"image '{path}' does not exist") from e
+            raise InputError(f'image {path!r} does not exist') from e
         if osp.isdir(path):
-            raise InputError(f"image '{path}' is a folder") from e
+            raise InputError(f'image {path!r} is a folder') from e
         raise InputError(
-            f"image '{path}' cannot be decoded ({osp.getsize(path)} bytes)"
+            f'image {path!r} cannot be decoded ({osp.getsize(path)} bytes)'
         ) from e

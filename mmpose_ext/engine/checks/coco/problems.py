@@ -107,12 +107,15 @@ class Problems:
 
 
 def some(names: Iterable[str], limit: int = _SHOWN) -> str:
-    """The first of some names, for a message.
+    """The first of some names, for a message: short, and printable.
 
     Args:
         names (Iterable[str]): The names.
         limit (int): How many are shown. Defaults to 10.
     """
-    names = list(names)
+    names = [
+        n if n.isprintable() and len(n) <= _LONGEST + 3 else show(n)
+        for n in names
+    ]
     more = ', ...' if len(names) > limit else ''
     return (', '.join(names[:limit]) or 'none') + more
