@@ -90,7 +90,8 @@ def read_texts(content: bytes, path: str, size: int) -> Dict[str, str]:
     parser.EndElementHandler = reader.end
     try:
         parser.Parse(content, True)
-    except (expat.ExpatError, _Broken) as e:
+    # Encodings that Python lacks or that are of several bytes, too.
+    except (expat.ExpatError, _Broken, LookupError, ValueError) as e:
         raise InputError(
             f"exported network '{path}' cannot be read as OpenVINO's; it is "
             f'broken or of another kind: {e}'

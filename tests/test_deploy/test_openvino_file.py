@@ -63,6 +63,12 @@ def constant(**values):
     return change
 
 
+def encode(name):
+    """A change that declares another encoding."""
+    declaration = f'<?xml version="1.0" encoding="{name}"?>'
+    return lambda xml: declaration + xml.partition('?>')[2]
+
+
 BOMB = ''.join(
     f'<!ENTITY a{i} "{f"&a{i - 1};" * 10 if i else "lol"}">' for i in range(10)
 )
@@ -106,6 +112,9 @@ CHANGES = {
     ),
     'unfinished': (lambda xml: xml[:-20], 'cannot be read as OpenVINO'),
     'two networks': (lambda xml: xml + xml, 'cannot be read as OpenVINO'),
+    # The parser's errors for these are a LookupError and a ValueError.
+    'unknown encoding': (encode('foo'), 'unknown encoding: foo'),
+    'encoding of several bytes': (encode('utf-7'), 'multi-byte'),
     'entity': (lambda xml: xml.replace('images', '&a;'), 'undefined entity'),
 }
 
