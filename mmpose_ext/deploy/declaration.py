@@ -36,6 +36,7 @@ from mmpose.models.heads.base_head import BaseHead
 from mmpose.registry import KEYPOINT_CODECS, MODELS, TRANSFORMS
 from torch import nn
 
+from .consistency import check_consistency, expect
 from .keypoint_meta import check_keypoint_meta
 
 # No layer, image or list of a pose network is as large.
@@ -66,10 +67,11 @@ def check_declaration(metadata: dict) -> None:
     _check_head_lines(metadata)
     _check_model(metadata['model'])
     pipeline = metadata['pipeline']
-    _expect(isinstance(pipeline, list), 'pipeline', pipeline, 'a list')
+    expect(isinstance(pipeline, list), 'pipeline', pipeline, 'a list')
     for i, step in enumerate(pipeline):
         _check_typed(step, f'pipeline[{i}]', 'transform', _in_pipeline)
     check_keypoint_meta(metadata['dataset_meta'])
+    check_consistency(metadata)
 
 
 def plain_name(kind: Any) -> Any:
@@ -106,21 +108,22 @@ def _check_head_lines(metadata: dict) -> None:
     ):
         value = metadata[key]
         good = isinstance(value, str) and value in known
-        _expect(good, key, value, f'one of {", ".join(known)}')
+        expect(good, key, value, f'one of {", ".join(known)}')
     weights, parts = metadata['weights'], metadata['parts']
-    _expect(type(weights) is int, 'weights', weights, 'a whole number')
-    _expect(isinstance(parts, (list, tuple)), 'parts', parts, 'names')
+    good = type(weights) is int and 0 <= weights < 2**32
+    expect(good, 'weights', weights, 'a whole number of 32 bits')
+    expect(isinstance(parts, (list, tuple)), 'parts', parts, 'names')
     for name in parts:
         good = isinstance(name, str) and _NAME.fullmatch(name)
-        _expect(good, 'parts', name, 'a plain name')
-    _expect(len(set(parts)) == len(parts), 'parts', parts, 'different names')
+        expect(good, 'parts', name, 'a plain name')
+    expect(len(set(parts)) == len(parts), 'parts', parts, 'different names')
 
 
 def _check_model(model: Any) -> None:
     known = ('head', 'data_preprocessor', 'test_cfg')
-    _expect(isinstance(model, dict), 'model', model, 'a dict')
+    expect(isinstance(model, dict), 'model', model, 'a dict')
     for key in model:
-        _expect(key in known, 'model', key, f'one of {", ".join(known)}')
+        expect(key in known, 'model', key, f'one of {", ".join(known)}')
     _check_typed(model.get('head'), 'model.head', 'head', _in_head)
     preprocessor = model.get('data_preprocessor')
     if preprocessor is not None:
@@ -128,7 +131,7 @@ def _check_model(model: Any) -> None:
         _check_typed(preprocessor, place, 'preprocessor', _nothing)
     test_cfg = model.get('test_cfg')
     if test_cfg is not None:
-        _expect(
+        expect(
             isinstance(test_cfg, dict), 'model.test_cfg', test_cfg, 'a dict'
         )
         _check(test_cfg, 'model.test_cfg', None, _nothing)
@@ -216,7 +219,7 @@ _KINDS: Dict[str, Tuple[str, Registry, Callable[[type], bool]]] = {
 
 def _check_typed(value: Any, where: str, kind: str, places: _Places) -> None:
     good = isinstance(value, dict) and 'type' in value
-    _expect(good, where, value, f'a dict with the type of {_KINDS[kind][0]}')
+    expect(good, where, value, f'a dict with the type of {_KINDS[kind][0]}')
     _check(value, where, kind, places)
 
 
@@ -238,16 +241,16 @@ def _check(
             _check(item, f'{where}[{i}]', kind, places)
     elif isinstance(value, str):
         good = _WORD.fullmatch(value)
-        _expect(good, where, value, 'a word of letters, digits, _, + and -')
+        expect(good, where, value, 'a word of letters, digits, _, + and -')
     elif isinstance(value, int):
         good = abs(value) <= MAX_NUMBER
-        _expect(good, where, value, f'at most {MAX_NUMBER}')
+        expect(good, where, value, f'at most {MAX_NUMBER}')
     elif isinstance(value, float):
-        _expect(math.isfinite(value), where, value, 'a finite number')
+        expect(math.isfinite(value), where, value, 'a finite number')
     elif isinstance(value, np.ndarray):
         _check(value.tolist(), where, kind, places)
     else:
-        _expect(value is None, where, value, 'plain values')
+        expect(value is None, where, value, 'plain values')
 
 
 def _check_dict(
@@ -259,10 +262,10 @@ def _check_dict(
         _check_name(node['type'], f'{where}.type', kind)
     for key, value in node.items():
         good = isinstance(key, str) and _NAME.fullmatch(key)
-        _expect(good, where, key, 'keys that are plain names')
+        expect(good, where, key, 'keys that are plain names')
         place = f'{where}.{key}'
         if key in FILE_KEYS:
-            _expect(value is None, place, value, 'no such entry')
+            expect(value is None, place, value, 'no such entry')
         elif key in _NAMES_OF_TYPES:
             _check_name(value, place, _NAMES_OF_TYPES[key])
         elif key != 'type':
@@ -271,19 +274,12 @@ def _check_dict(
 
 def _check_name(name: Any, where: str, kind: Optional[str]) -> None:
     """Check the name of a class; it is looked up, and never imported."""
-    _expect(kind is not None, where, name, 'no type at this place')
+    expect(kind is not None, where, name, 'no type at this place')
     what, registry, belongs = _KINDS[kind]
     good = isinstance(name, str) and _NAME.fullmatch(name)
-    _expect(good, where, name, f'the plain name of {what}')
+    expect(good, where, name, f'the plain name of {what}')
     while registry is not None and name not in registry.module_dict:
         registry = registry.parent
     held = registry is not None and registry.module_dict[name]
     good = inspect.isclass(held) and belongs(held)
-    _expect(good, where, name, f'{what} that MMPose has registered')
-
-
-def _expect(good: Any, where: str, value: Any, expected: str) -> None:
-    if not good:
-        text = repr(value)
-        text = text if len(text) <= 80 else f'{text[:80]}...'
-        raise ValueError(f'{where} is {text}, expected {expected}')
+    expect(good, where, name, f'{what} that MMPose has registered')

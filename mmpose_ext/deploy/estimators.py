@@ -21,6 +21,7 @@ from ..models.pose_estimators import (
     FusedFlipBottomupPoseEstimator,
     FusedFlipTopdownPoseEstimator,
 )
+from .consistency import check_fit
 from .formats import part_path
 from .network import check_size, unflatten
 from .openvino_file import check_no_link
@@ -83,6 +84,7 @@ class _Exported:
                 f"'{file}' holds a {metadata['kind']} model, expected a "
                 f'{self.kind} one'
             )
+        _check_fit(network, metadata)
         config = metadata['model']
         if test_cfg is not None:
             config['test_cfg'] = test_cfg
@@ -156,6 +158,15 @@ class _Exported:
                     'export them again'
                 )
             setattr(self.head, name, _ExportedPart(part))
+
+
+def _check_fit(network: Network, metadata: dict) -> None:
+    try:
+        check_fit(metadata, network.shape, network.output_shapes)
+    except ValueError as e:
+        raise InputError(
+            f"exported file '{network.path}' is refused: {e}"
+        ) from e
 
 
 class _ElementLimit(TorchDispatchMode):

@@ -62,6 +62,9 @@ def check_keypoint_meta(meta: Any) -> None:
     sizes = dict(K=number, L=links)
     for key in _ARRAYS.keys() & meta.keys():
         _check_array(key, meta[key], sizes)
+    flip = list(meta.get('flip_indices', ()))
+    if flip and sorted(flip) != list(range(number)):
+        raise _wrong('flip_indices', 'each keypoint once')
 
 
 def _check_names(meta: dict, number: int) -> None:

@@ -112,10 +112,12 @@ class Network:
         path (str): Its file.
         shape (list[int | None]): Lengths of the input's axes, None where
             they are free.
+        output_shapes (list[list[int | None]]): Those of the outputs.
     """
 
     path: str
     shape: List[Optional[int]]
+    output_shapes: List[List[Optional[int]]]
     _texts: Dict[str, str]
 
     def __deepcopy__(self, memo: dict) -> 'Network':
@@ -164,6 +166,7 @@ class Network:
                 'floats to others'
             )
         self.shape = shape
+        self.output_shapes = [shape for shape, _ in outputs]
 
     @property
     def metadata(self) -> dict:

@@ -55,6 +55,8 @@ GOOD = dict(
         dict(type='CenterCrop', crop_size=8, pad_cfg=dict(type='Pad')),
         dict(type='RandomResize', scale=(8, 8), resize_type='Resize'),
         dict(type='GenerateTarget', encoder=dict(type='UDPHeatmap')),
+        dict(type='GetBBoxCenterScale'),
+        dict(type='PackPoseInputs'),
     ],
     dataset_meta=dict(
         dataset_name='two',

@@ -459,6 +459,63 @@ def test_refused(name, suffix, files):
     assert len(str(caught.value).splitlines()) == 1
 
 
+AFFINE, DECODER = 'pipeline.2', f'{HEAD}.decoder'
+NORM = 'model.data_preprocessor'
+
+
+def without_pack(metadata):
+    """A change that leaves out the last step."""
+    assert metadata['pipeline'].pop()['type'] == 'PackPoseInputs'
+
+
+# What would be nonsense, or end in an error of another kind, at an image.
+UNFIT = {
+    'no steps': (put('pipeline', []), r'pipeline is \[\], expected LoadIm'),
+    'no last step': (without_pack, 'PackPoseInputs last'),
+    'packed twice': (
+        put('pipeline.1', dict(type='PackPoseInputs')),
+        'PackPoseInputs last',
+    ),
+    'no image': (put('pipeline.0', dict(type='RandomFlip')), 'LoadImage fir'),
+    'other kind': (put('kind', 'bottomup'), "of a 'bottomup' model"),
+    'crop of no size': (
+        put(f'{AFFINE}.input_size', (0, 0)),
+        r'pipeline\[2\]\.input_size is \(0, 0\)',
+    ),
+    'input of no size': (
+        put(f'{DECODER}.input_size', (0, 0)),
+        r'decoder\.input_size is \(0, 0\)',
+    ),
+    'negative heatmap': (
+        put(f'{DECODER}.heatmap_size', (-1, 24)),
+        r'decoder\.heatmap_size is \(-1, 24\)',
+    ),
+    'other input': (
+        put(f'{DECODER}.input_size', (96, 64)),
+        r"input_size is \(96, 64\), expected the network's \[\(64, 96\)\]",
+    ),
+    'other heatmap': (
+        put(f'{DECODER}.heatmap_size', (24, 16)),
+        r"_size is \(24, 16\), expected the network's \[\(16, 24\)\]",
+    ),
+    'sigma': (put(f'{DECODER}.sigma', 'a'), "decoder.sigma is 'a'"),
+    'std of 0': (put(f'{NORM}.std', [1, 0, 1]), r'std is \[1, 0, 1\]'),
+    'mean of one channel': (put(f'{NORM}.mean', [1]), r'mean is \[1\]'),
+    'flip to one': (put(f'{META}.flip_indices', [0] * 17), 'each keypoint on'),
+    'weights of 33 bits': (put('weights', 2**32), 'whole number of 32 bits'),
+}
+
+
+@pytest.mark.parametrize('suffix', FORMATS)
+@pytest.mark.parametrize('name', UNFIT)
+def test_what_does_not_fit(name, suffix, files):
+    change, message = UNFIT[name]
+    path = apply(change, files, suffix)
+    with pytest.raises(InputError, match=message) as caught:
+        PoseModel(path, num_threads=1)
+    assert str(path) in str(caught.value)
+
+
 # Texts that are no description, some of which crash Python's parser.
 TEXTS = {
     'call': '__import__("os").system("touch trace")',
