@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from typing import Any, Callable, Iterable
 
 # What the system refuses, through no fault of a program.
-_CANNOT_WRITE = (
+CANNOT_WRITE = (
     errno.ENOSPC,
     errno.EDQUOT,
     errno.EROFS,
@@ -60,9 +60,9 @@ def run_tool(main: Callable[[], Any]) -> None:
         print(f'error: {e}', file=sys.stderr)
         sys.exit(2)
     except OSError as e:
-        if e.errno not in (*_CANNOT_WRITE, *_CANNOT_ACCESS):
+        if e.errno not in (*CANNOT_WRITE, *_CANNOT_ACCESS):
             raise
-        verb = 'write' if e.errno in _CANNOT_WRITE else 'access'
+        verb = 'write' if e.errno in CANNOT_WRITE else 'access'
         name = '' if e.filename is None else f" '{e.filename}'"
         print(f'error: cannot {verb}{name}: {e.strerror}', file=sys.stderr)
         sys.exit(2)

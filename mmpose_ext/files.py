@@ -12,6 +12,8 @@ from typing import Any, Iterator, Union
 import cv2
 import numpy as np
 
+from .errors import CANNOT_WRITE
+
 
 @contextlib.contextmanager
 def replacing(path: Union[str, Path], suffix: str = '') -> Iterator[Path]:
@@ -60,6 +62,32 @@ def replacing(path: Union[str, Path], suffix: str = '') -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             part.unlink()
+
+
+@contextlib.contextmanager
+def naming_output(
+    path: Union[str, Path], drafts: Union[str, Path, None] = None
+) -> Iterator[None]:
+    """Name what is written where the system does not, as on a full disk.
+
+    Args:
+        path (str | Path): The file or folder.
+        drafts (str | Path, optional): A folder: what is first written there
+            becomes ``path``, and is called so. Defaults to ``None``.
+
+    Raises:
+        OSError: That of the ``with`` block, with ``path`` as ``filename``.
+    """
+    try:
+        yield
+    except OSError as e:
+        is_its = e.filename is None or (
+            drafts is not None
+            and Path(drafts).resolve() in Path(e.filename).resolve().parents
+        )
+        if e.errno in CANNOT_WRITE and is_its:
+            e.filename, e.filename2 = str(path), None
+        raise
 
 
 def write_atomic(path: Union[str, Path], content: bytes) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from mmpose_ext.files import replacing, write_atomic, write_json
+from mmpose_ext.files import naming_output, replacing, write_atomic, write_json
 
 # How often each of two processes writes one file.
 WRITES = int(os.environ.get('MMPOSE_EXT_WRITES', '200'))
@@ -189,3 +189,18 @@ def test_two_processes_write_one_file(tmp_path):
     assert names(tmp_path) == ['x.json']
     assert min(reads.values()) > 0
     print(f'{WRITES} writes by each of 2 processes, read: {reads}')
+
+
+@pytest.mark.parametrize(
+    'number, filename, named',
+    [
+        (errno.ENOSPC, None, 'out.onnx'),
+        (errno.ENOSPC, 'drafts/a/b.onnx', 'out.onnx'),
+        (errno.ENOSPC, 'other/b.onnx', 'other/b.onnx'),
+        (errno.ENOENT, None, None),
+    ],
+)
+def test_an_output_is_named_where_the_system_does_not(number, filename, named):
+    with pytest.raises(OSError) as e, naming_output('out.onnx', 'drafts'):
+        raise OSError(number, 'reason', filename)
+    assert e.value.filename == named

@@ -16,6 +16,7 @@ from mmpose_ext.engine.checks import (
     check_checkpoint_file,
     check_config,
     check_output_file,
+    check_output_folder,
     explain_errors,
 )
 from mmpose_ext.engine.command_line import (
@@ -33,7 +34,7 @@ from mmpose_ext.engine.fast_test import (
 from mmpose_ext.engine.no_detections import accept_no_detections
 from mmpose_ext.engine.tta import use_tta
 from mmpose_ext.errors import InputError, run_tool
-from mmpose_ext.files import write_atomic
+from mmpose_ext.files import naming_output, write_atomic
 
 _FORMATS = ('json', 'yaml', 'yml', 'pkl', 'pickle')
 
@@ -144,8 +145,9 @@ def main(argv=None) -> dict:
         metrics = evaluator if isinstance(evaluator, list) else [evaluator]
         cfg.test_evaluator = [*metrics, dump]
 
+    check_output_folder(cfg.work_dir)
     mmpose_ext.compat.setup_cpu_distributed(cfg, args.launcher)
-    with explain_errors(cfg):
+    with explain_errors(cfg), naming_output(cfg.work_dir):
         runner = Runner.from_cfg(cfg)
         if not exported:
             runner.register_hook(StrictCheckpointHook(args.checkpoint))

@@ -15,6 +15,7 @@ from mmpose_ext.engine.checks import (
     StrictCheckpointHook,
     check_checkpoint_file,
     check_config,
+    check_output_folder,
     explain_errors,
     find_whole_checkpoint,
 )
@@ -26,6 +27,7 @@ from mmpose_ext.engine.command_line import (
 )
 from mmpose_ext.engine.no_detections import accept_no_detections
 from mmpose_ext.errors import InputError, run_tool
+from mmpose_ext.files import naming_output
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -138,8 +140,9 @@ def main(argv=None) -> None:
         check_checkpoint_file(cfg.load_from)
     accept_no_detections(cfg, 'val', check_config(cfg, 'train'))
 
+    check_output_folder(cfg.work_dir)
     mmpose_ext.compat.setup_cpu_distributed(cfg, args.launcher)
-    with explain_errors(cfg):
+    with explain_errors(cfg), naming_output(cfg.work_dir):
         runner = Runner.from_cfg(cfg)
         if cfg.get('resume'):
             runner.register_hook(StrictCheckpointHook(cfg.load_from, True))

@@ -1,6 +1,7 @@
 """Networks written as ONNX or OpenVINO files."""
 
 import copy
+import errno
 import tempfile
 import warnings
 import zlib
@@ -183,11 +184,20 @@ def _save_openvino(model: Any, path: Path, metadata: str) -> None:
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         draft = Path(folder, path.name)
         weights = draft.with_suffix('.bin')
-        openvino.save_model(model, str(draft), compress_to_fp16=False)
+
+        def save() -> None:
+            try:
+                openvino.save_model(model, str(draft), compress_to_fp16=False)
+            except RuntimeError as e:
+                # It does not say why a stream of C++ has failed.
+                reason = 'OpenVINO cannot save it, is the disk full?'
+                raise OSError(errno.EIO, reason, str(path)) from e
+
+        save()
         # To tell weights that were cut off or mixed up.
         checksum = zlib.crc32(weights.read_bytes())
         model.set_rt_info(str(checksum), [f'{KEY}_bin'])
-        openvino.save_model(model, str(draft), compress_to_fp16=False)
+        save()
         write_atomic(path.with_suffix('.bin'), weights.read_bytes())
         write_atomic(path, draft.read_bytes())
 

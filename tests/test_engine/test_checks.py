@@ -1,5 +1,7 @@
+import errno
 import inspect
 import json
+import os
 from pathlib import Path
 
 import mmengine.registry as root
@@ -176,6 +178,27 @@ def test_output_file(tmp_path):
     checks.check_output_file(str(path), overwrite=True)
     with pytest.raises(InputError, match='is a folder'):
         checks.check_output_file(str(tmp_path), overwrite=True)
+
+
+def test_output_folders_are_made_and_tried(tmp_path, monkeypatch):
+    folder = tmp_path / 'a' / 'b'
+    checks.check_output_folder(str(folder))
+    assert folder.is_dir() and not list(folder.iterdir())
+
+    def refuse(*args, **kwargs):
+        raise OSError(errno.ENOENT, 'No such file or directory', args[0])
+
+    monkeypatch.setattr(os, 'makedirs', refuse)  # as in /proc
+    with pytest.raises(InputError, match=r"'x/y' cannot be made .*: No such"):
+        checks.check_output_folder('x/y')
+    monkeypatch.undo()
+
+    def full(*args, **kwargs):
+        raise OSError(errno.ENOSPC, 'No space left on device')
+
+    monkeypatch.setattr(checks.tempfile, 'TemporaryFile', full)
+    with pytest.raises(InputError, match=rf"'{folder}' .*: No space left"):
+        checks.check_output_folder(str(folder))
 
 
 # ---------------------------------------------------------------- checkpoint

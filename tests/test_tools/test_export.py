@@ -1,5 +1,6 @@
 """tools/deploy/export.py, and what takes its files, from the command line."""
 
+import errno
 import json
 import re
 
@@ -139,6 +140,32 @@ def test_an_exported_file_is_not_exported_again(
     )
     assert status == 2
     assert "error: 'm.onnx' is an exported file already" in err
+
+
+@pytest.mark.parametrize('suffix', ['.onnx', '.xml'])
+def test_a_full_disk_is_named_by_the_output(
+    suffix, export, tmp_path, monkeypatch
+):
+    """Not by the file in a temporary folder, which is written first."""
+    import openvino
+
+    from mmpose_ext.deploy import formats
+
+    def full(*args, **kwargs):
+        raise OSError(errno.ENOSPC, 'No space left on device')
+
+    def broken_stream(*args, **kwargs):
+        raise RuntimeError('basic_ios::clear: iostream error')
+
+    monkeypatch.setattr(formats, 'seal', full)
+    monkeypatch.setattr(openvino, 'save_model', broken_stream)
+    path = tmp_path / f'model{suffix}'
+    kind = {'.onnx': 'onnx', '.xml': 'openvino'}[suffix]
+    status, _, err = export('--format', kind, '--out', path)
+    assert status == 2
+    assert f"error: cannot write '{path}': " in err
+    assert ('is the disk full?' in err) == (suffix == '.xml')
+    assert not list(tmp_path.iterdir())
 
 
 def test_int8_tells_the_loss(export, toy_persons, tmp_path):

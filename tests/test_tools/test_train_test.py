@@ -1,5 +1,6 @@
 """tools/train.py and tools/test.py, from the command line to the result."""
 
+import errno
 import importlib.util
 import json
 import os
@@ -540,6 +541,30 @@ def test_existing_results_are_kept(tiny_config, trained, tmp_path, capsys):
         argv[argv.index(str(path))] = 'a.txt'
         message = error_of(test_tool, argv, capsys)
         assert f"{flag} 'a.txt' must end in ." in message
+
+
+@pytest.mark.parametrize('tool', ['train', 'test'])
+def test_a_work_dir_that_cannot_be_written(
+    tool, tiny_config, trained, tmp_path, capsys, monkeypatch
+):
+    tool, args = {
+        'train': (train_tool, []),
+        'test': (test_tool, [trained / 'epoch_2.pth']),
+    }[tool]
+    # No folder can be in /proc, which says that it does not exist.
+    argv = command(tiny_config, *args, '--work-dir', '/proc/x')
+    assert error_of(tool, argv, capsys).startswith(
+        "folder '/proc/x' cannot be made or written to: "
+    )
+
+    def full(*args):
+        raise OSError(errno.ENOSPC, 'No space left on device')
+
+    monkeypatch.setattr(Config, 'dump', full)
+    argv = command(tiny_config, *args, '--work-dir', tmp_path)
+    assert error_of(tool, argv, capsys) == (
+        f"cannot write '{tmp_path}': No space left on device\n"
+    )
 
 
 def test_wrong_command_lines(tiny_config, tmp_path, capsys):

@@ -43,9 +43,14 @@ from mmpose_ext.deploy.samples import (
     read_samples,
 )
 from mmpose_ext.engine.arguments import positive_int
-from mmpose_ext.engine.checks import check_checkpoint_file, check_output_file
+from mmpose_ext.engine.checks import (
+    check_checkpoint_file,
+    check_output_file,
+    check_output_folder,
+)
 from mmpose_ext.engine.config import load_config
 from mmpose_ext.errors import InputError, run_tool
+from mmpose_ext.files import naming_output
 from mmpose_ext.inference.demos import list_images
 from mmpose_ext.inference.poses import load_pose_model
 
@@ -195,8 +200,11 @@ def main(argv=None) -> None:
     samples = [sample for sample, _ in zip(samples, range(COMPARED))]
     with errors.status('Running PyTorch'):
         recording = record(model, samples)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+    check_output_folder(str(path.parent))
+    with (
+        naming_output(path, path.parent),
+        tempfile.TemporaryDirectory(dir=path.parent) as folder,
+    ):
         draft = Path(folder, path.name)
         with errors.status('Exporting'):
             export_model(model, draft, recording)

@@ -1,6 +1,8 @@
 """Checks of what a user gives, made before any work starts."""
 
+import os
 import os.path as osp
+import tempfile
 from contextlib import contextmanager
 from typing import Iterator, List, Set
 
@@ -28,6 +30,7 @@ __all__ = [
     'check_file',
     'check_keypoint_numbers',
     'check_output_file',
+    'check_output_folder',
     'check_state_dict',
     'check_type_names',
     'explain_errors',
@@ -98,6 +101,26 @@ def check_output_file(path: str, overwrite: bool = False) -> None:
             f"output file '{path}' exists already: choose another name, or "
             'give --overwrite'
         )
+
+
+def check_output_folder(path: str) -> None:
+    """Make a folder for results, and check that files can be written to it.
+
+    Args:
+        path (str): The folder.
+
+    Raises:
+        InputError: It cannot be made, or not be written to.
+    """
+    try:
+        os.makedirs(path, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path) as file:
+            file.write(b'0')
+    except OSError as e:
+        # For a folder that /proc refuses, it says that there is no such file.
+        raise InputError(
+            f"folder '{path}' cannot be made or written to: {e.strerror}"
+        ) from e
 
 
 @contextmanager
