@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Iterator, List, Optional, Tuple, Union
 
+import numpy as np
 import torch
 from mmcv.transforms import Compose
 from mmengine.config import Config
@@ -335,4 +336,26 @@ def load_exported(
     model = dict(model_config(network), file=network)
     model.update(device=device, num_threads=num_threads)
     with DefaultScope.overwrite_default_scope('mmpose'):
-        return MODELS.build(model).eval()
+        built = MODELS.build(model).eval()
+        if built.kind == 'topdown':
+            _try_out(built, network)
+    return built
+
+
+def _try_out(model: BasePoseEstimator, network: Network) -> None:
+    """See that a top-down model finds the keypoints of its description.
+
+    A bottom-up model may find nobody, and takes longer.
+    """
+    # MMPose's apis import MMDetection too.
+    from ..inference.poses import estimate_poses
+
+    try:
+        estimate_poses(model, np.zeros((64, 64, 3), np.uint8))
+    except InputError:
+        raise
+    except Exception as e:
+        raise InputError(
+            f"what '{network.path}' declares does not work on an image: "
+            f'{type(e).__name__}: {first_line(e)}'
+        ) from e

@@ -20,7 +20,7 @@ from mmpose.models.heads import HeatmapHead
 from mmpose.registry import MODELS
 from torch import nn
 
-from mmpose_ext.deploy import PoseModel, runtimes
+from mmpose_ext.deploy import PoseModel, estimators, runtimes
 from mmpose_ext.deploy.export import _metadata, record
 from mmpose_ext.deploy.formats import export_network, part_path
 from mmpose_ext.deploy.metadata import KEY, MAX_LENGTH, unpack
@@ -398,10 +398,15 @@ def test_what_was_not_changed_works(suffix, files, samples):
     ],
     ids=['structure', 'flip', 'decoder'],
 )  # fmt: skip
-def test_outputs_of_another_model(change, suffix, files, samples):
+def test_outputs_of_another_model(change, suffix, files, samples, monkeypatch):
     path = apply(change, files, suffix)
+    message = r"of '.*a\..*' do not fit what it"
+    with pytest.raises(InputError, match=message):
+        PoseModel(path, num_threads=1)
+    # Its network's outputs are seen by MMPose's runner, too.
+    monkeypatch.setattr(estimators, '_try_out', lambda *_: None)
     model = PoseModel(path, num_threads=1)
-    with pytest.raises(InputError, match=r"of '.*a\..*' do not fit what it"):
+    with pytest.raises(InputError, match=message):
         model(*samples[0])
 
 
@@ -468,6 +473,12 @@ def without_pack(metadata):
     assert metadata['pipeline'].pop()['type'] == 'PackPoseInputs'
 
 
+def five_keypoints(metadata):
+    """A change after which nothing looks at the maps' number."""
+    metadata['dataset_meta'] = dict(num_keypoints=5)
+    metadata['model']['test_cfg'] = dict(flip_test=False)
+
+
 # What would be nonsense, or end in an error of another kind, at an image.
 UNFIT = {
     'no steps': (put('pipeline', []), r'pipeline is \[\], expected LoadIm'),
@@ -502,6 +513,10 @@ UNFIT = {
     'std of 0': (put(f'{NORM}.std', [1, 0, 1]), r'std is \[1, 0, 1\]'),
     'mean of one channel': (put(f'{NORM}.mean', [1]), r'mean is \[1\]'),
     'flip to one': (put(f'{META}.flip_indices', [0] * 17), 'each keypoint on'),
+    'fewer keypoints than maps': (
+        five_keypoints,
+        'does not work on an image: ',
+    ),
     'weights of 33 bits': (put('weights', 2**32), 'whole number of 32 bits'),
 }
 
