@@ -96,8 +96,8 @@ def check_areas(table: CocoTable, estimate: bool) -> None:
     estimated = ~wrong & ~(areas >= _SMALLEST)
     table.note(
         estimated,
-        'have no area above 0: it is estimated from the box, as MMPose does '
-        f'it ({_PART_OF_BOX} w h)',
+        'have no area above 0.001: it is estimated from the box, as in MMPose '
+        f'({_PART_OF_BOX} w h)',
     )
     estimates = _PART_OF_BOX * table.boxes[:, 2:].prod(axis=1)
     estimates = estimates.clip(max=_LARGEST)

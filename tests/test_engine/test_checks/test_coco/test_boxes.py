@@ -81,7 +81,7 @@ def test_areas_are_estimated(read, content, area, warnings):
     # 0.53 * 30 * 40 and 0.53 * 60 * 90
     assert found == [900.5, pytest.approx(636), pytest.approx(2862)]
     assert len(warnings) == 1
-    assert '2 of 3 annotations have no area above 0' in warnings[0]
+    assert '2 of 3 annotations have no area above 0.001' in warnings[0]
     assert warnings[0].endswith('(the first: annotation 8)')
 
 
