@@ -17,19 +17,18 @@ from rich.console import Console
 from rich.progress import Progress
 from torch import nn
 
+from mmpose_ext.demos import (
+    PoseEstimation,
+    add_model_arguments,
+    describe_keypoints,
+    load_models,
+)
 from mmpose_ext.engine.arguments import positive_int
 from mmpose_ext.errors import InputError, run_tool
 from mmpose_ext.files import write_jpeg, write_json
 from mmpose_ext.inference import PersonDetector, read_boxes
-from mmpose_ext.inference.demos import (
-    PoseEstimation,
-    add_model_arguments,
-    describe_keypoints,
-    list_images,
-    load_models,
-)
 from mmpose_ext.inference.drawing import PoseDrawer
-from mmpose_ext.inference.files import read_image
+from mmpose_ext.inference.files import list_images, read_image
 from mmpose_ext.inference.image_run import ImageRun
 from mmpose_ext.inference.outputs import plan_outputs
 from mmpose_ext.inference.poses import is_bottomup

@@ -15,16 +15,15 @@ from mmengine.structures import InstanceData
 from rich.console import Console
 from rich.progress import Progress
 
+from mmpose_ext.demos import (
+    add_result_arguments,
+    describe_keypoints,
+)
 from mmpose_ext.engine.arguments import positive_int
 from mmpose_ext.engine.config import load_config
 from mmpose_ext.errors import InputError, run_tool
 from mmpose_ext.files import write_jpeg, write_json
-from mmpose_ext.inference.demos import (
-    add_result_arguments,
-    describe_keypoints,
-    list_images,
-)
-from mmpose_ext.inference.files import read_image
+from mmpose_ext.inference.files import list_images, read_image
 from mmpose_ext.inference.image_run import ImageRun
 from mmpose_ext.inference.outputs import plan_outputs, report_nobody
 

@@ -25,16 +25,16 @@ from mmpose.structures import split_instances
 from rich.console import Console
 from rich.progress import Progress
 
-from mmpose_ext.engine.arguments import positive_int
-from mmpose_ext.engine.checks import check_output_file
-from mmpose_ext.errors import InputError, run_tool
-from mmpose_ext.files import write_json
-from mmpose_ext.inference.demos import (
+from mmpose_ext.checks import check_output_file
+from mmpose_ext.demos import (
     PoseEstimation,
     add_model_arguments,
     describe_keypoints,
     load_models,
 )
+from mmpose_ext.engine.arguments import positive_int
+from mmpose_ext.errors import InputError, run_tool
+from mmpose_ext.files import write_json
 from mmpose_ext.inference.drawing import PoseDrawer, draw_label
 from mmpose_ext.inference.image_run import blamed_on
 from mmpose_ext.inference.outputs import check_inputs_stay

@@ -18,8 +18,8 @@ from mmengine.structures import InstanceData
 from mmpose.registry import DATASETS, METRICS
 
 import mmpose_ext.multitask  # noqa: F401  registers its classes
+from mmpose_ext.checks import read_annotations
 from mmpose_ext.datasets.lip_dataset import LIP_METAINFO
-from mmpose_ext.engine.checks import read_annotations
 from mmpose_ext.errors import InputError
 from mmpose_ext.inference import count_persons, evaluate_boxes
 

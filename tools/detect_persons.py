@@ -8,6 +8,7 @@ import mmengine.dist as dist
 from mmengine.config import Config, DictAction
 from mmengine.device import get_device
 
+from mmpose_ext.checks import check_output_file
 from mmpose_ext.engine.arguments import (
     finite_number,
     non_negative_int,
@@ -15,7 +16,6 @@ from mmpose_ext.engine.arguments import (
     positive_int,
     usable_device,
 )
-from mmpose_ext.engine.checks import check_output_file
 from mmpose_ext.engine.command_line import merge_cfg_options
 from mmpose_ext.engine.config import load_config
 from mmpose_ext.errors import InputError, run_tool

@@ -15,8 +15,8 @@ from rich.console import Console
 from rich.progress import Progress
 
 import mmpose_ext  # noqa: F401  (before torchvision's users)
+from mmpose_ext.checks import check_file
 from mmpose_ext.engine.arguments import positive_int
-from mmpose_ext.engine.checks import check_file
 from mmpose_ext.engine.config import load_config
 from mmpose_ext.engine.variants import train_and_test, write_variant
 from mmpose_ext.errors import run_tool

@@ -9,9 +9,7 @@ from mmengine.evaluator import DumpResults
 from mmengine.registry import METRICS
 from mmengine.runner import Runner
 
-from mmpose_ext.deploy.estimators import use_exported
-from mmpose_ext.deploy.runtimes import is_exported
-from mmpose_ext.engine.checks import (
+from mmpose_ext.checks import (
     StrictCheckpointHook,
     check_checkpoint_file,
     check_config,
@@ -19,6 +17,8 @@ from mmpose_ext.engine.checks import (
     check_output_folder,
     explain_errors,
 )
+from mmpose_ext.deploy.estimators import use_exported
+from mmpose_ext.deploy.runtimes import is_exported
 from mmpose_ext.engine.command_line import (
     analyse_bad_cases,
     draw_predictions,

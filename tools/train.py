@@ -11,7 +11,7 @@ from mmengine.logging import print_log
 from mmengine.optim import AmpOptimWrapper, OptimWrapper
 from mmengine.runner import Runner
 
-from mmpose_ext.engine.checks import (
+from mmpose_ext.checks import (
     StrictCheckpointHook,
     check_checkpoint_file,
     check_config,

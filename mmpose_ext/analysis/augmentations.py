@@ -13,8 +13,8 @@ from mmpose.structures import PoseDataSample
 from mmpose.visualization import PoseLocalVisualizer
 from torch.nn.functional import interpolate
 
-from ..engine.checks import check_type_names, explain_errors
-from ..engine.checks.datasets import check_datasets
+from ..checks import check_type_names, explain_errors
+from ..checks.datasets import check_datasets
 from ..errors import InputError
 
 

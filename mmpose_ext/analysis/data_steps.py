@@ -17,12 +17,12 @@ from mmpose.structures.bbox import (
 )
 from torch.utils.data import DataLoader
 
-from ..engine.checks import (
+from ..checks import (
     check_type_names,
     explain_errors,
     explain_unknown_types,
 )
-from ..engine.checks.datasets import check_datasets
+from ..checks.datasets import check_datasets
 from ..errors import InputError, did_you_mean
 from .literals import parse_dict
 from .networks import Call

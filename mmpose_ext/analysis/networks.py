@@ -10,7 +10,7 @@ from mmengine.model.utils import revert_sync_batchnorm
 from mmengine.registry import MODELS, DefaultScope
 from torch import nn
 
-from ..engine.checks import check_type_names, explain_unknown_types
+from ..checks import check_type_names, explain_unknown_types
 from ..engine.config import load_config
 from ..errors import InputError, did_you_mean
 from .literals import parse_dict

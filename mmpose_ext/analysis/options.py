@@ -2,7 +2,7 @@
 
 import argparse
 
-from ..engine.checks import check_output_file
+from ..checks import check_output_file
 from ..errors import InputError
 from .records import check_log
 

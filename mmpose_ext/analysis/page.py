@@ -5,7 +5,7 @@ import shlex
 from pathlib import Path
 from typing import Dict, List, Sequence, Tuple, Union
 
-from ..engine.checks import check_output_file
+from ..checks import check_output_file
 from ..errors import InputError
 from ..files import write_atomic
 from .records import quote, read_records, without_absolute_paths

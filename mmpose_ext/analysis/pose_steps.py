@@ -14,7 +14,7 @@ from mmpose.structures.bbox import bbox_xyxy2corner
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ..engine.checks import explain_unknown_types
+from ..checks import explain_unknown_types
 from ..engine.config import load_config
 from ..errors import InputError
 from ..synthetic.skeleton import (

@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import List, Sequence, Union
 
-from ..engine.checks import check_file, check_output_file
+from ..checks import check_file, check_output_file
 from ..errors import InputError
 
 # What each record has, and its type.

@@ -26,14 +26,14 @@ from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.runner import Runner, autocast
 
-from ..deploy.estimators import use_exported
-from ..deploy.runtimes import is_exported
-from ..engine.checks import (
+from ..checks import (
     StrictCheckpointHook,
     check_checkpoint_file,
     check_config,
     explain_errors,
 )
+from ..deploy.estimators import use_exported
+from ..deploy.runtimes import is_exported
 from ..engine.fast_test import FastTestHook, use_fused_flip
 from ..engine.no_detections import accept_no_detections
 from ..errors import InputError, did_you_mean

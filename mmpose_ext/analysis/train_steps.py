@@ -10,7 +10,7 @@ from mmengine.registry import DefaultScope
 from mmpose.models import BottomupPoseEstimator
 from mmpose.models.pose_estimators.base import BasePoseEstimator
 
-from ..engine.checks import check_type_names, explain_unknown_types
+from ..checks import check_type_names, explain_unknown_types
 from ..errors import InputError
 from .networks import Call, load_network
 from .pose_steps import make_persons

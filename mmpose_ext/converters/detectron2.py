@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..checkpoint_file import _Forbidden, _Unpickler, load_checkpoint
-from ..engine.checks import check_file
+from ..checks import check_file
+from ..compat.checkpoint_file import _Forbidden, _Unpickler, load_checkpoint
 from ..errors import InputError
 
 # A weight of each backbone in Caffe2's names, from which training starts.

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from .. import version
-from ..checkpoint_file import find_weights, load_checkpoint
-from ..engine.checks import check_checkpoint_file
+from ..checks import check_checkpoint_file
+from ..compat.checkpoint_file import find_weights, load_checkpoint
 from ..errors import InputError
 from ..files import write_atomic
 

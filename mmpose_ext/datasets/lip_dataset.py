@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from ..arguments import positive_int
-from ..engine.checks import check_file
+from ..checks import check_file
 from ..errors import InputError
 
 LIP_KEYPOINTS = (

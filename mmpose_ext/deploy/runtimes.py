@@ -8,7 +8,7 @@ from typing import Any, Dict, List, Optional, Sequence, Union
 
 import numpy as np
 
-from ..engine.checks import check_file
+from ..checks import check_file
 from ..errors import InputError
 from . import onnx_file, openvino_file
 from .declaration import check_declaration

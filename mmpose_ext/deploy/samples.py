@@ -7,7 +7,7 @@ from typing import Dict, Iterator, List, Optional, Sequence, Tuple
 
 import numpy as np
 
-from ..engine.checks import read_annotations
+from ..checks import read_annotations
 from ..errors import InputError
 from ..inference.files import read_image
 from ..synthetic.scene import compose

@@ -7,8 +7,8 @@ from typing import Any, Optional
 from mmengine.config import Config
 from mmengine.config.lazy import LazyAttr, LazyObject
 
+from ..checks.type_names import all_registries
 from ..errors import InputError, did_you_mean
-from .checks.type_names import all_registries
 
 
 def load_config(name: str) -> Config:

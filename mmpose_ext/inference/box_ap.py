@@ -5,7 +5,7 @@ import io
 from pathlib import Path
 from typing import Dict, Optional, Sequence, Union
 
-from ..engine.checks import read_annotations
+from ..checks import read_annotations
 
 
 def count_persons(ann_file: Union[str, Path]) -> int:

@@ -5,7 +5,7 @@ from typing import Dict, List, Tuple, Union
 
 import numpy as np
 
-from ..engine.checks import check_detections, read_annotations, read_json
+from ..checks import check_detections, read_annotations, read_json
 from ..errors import InputError
 
 _PERSON = 1  # the only category that MMPose takes from such a file

@@ -12,7 +12,7 @@ from rich.progress import Progress
 from torch.utils.data import DataLoader, Dataset
 
 from ..arguments import non_negative_int, positive_int
-from ..engine.checks import check_detections
+from ..checks import check_detections
 from ..errors import InputError
 from ..files import write_json
 from .box_file import as_entries

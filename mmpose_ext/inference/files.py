@@ -1,17 +1,22 @@
-"""Read images."""
+"""Find and read images."""
 
 import contextlib
+import glob
 import io
+import os
+import re
 import warnings
 from pathlib import Path
-from typing import Iterator, Tuple, Union
+from typing import Iterator, List, Tuple, Union
 
 import mmcv
 import numpy as np
 from PIL import Image
 
-from ..engine.checks import check_file
+from ..checks import check_file
 from ..errors import InputError
+
+IMAGE_SUFFIXES = ('.bmp', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp')
 
 _ORIENTATION = 0x0112  # in EXIF
 _TURNED = (5, 6, 7, 8)  # its values that swap width and height
@@ -85,3 +90,42 @@ def _explained(path: Union[str, Path]) -> Iterator[None]:
     except Exception as e:
         reason = ' '.join(str(e).split())
         raise InputError(f"image '{path}' cannot be read: {reason}") from e
+
+
+def list_images(pattern: str) -> List[Path]:
+    """The images that an argument names, 2.jpg before 10.jpg.
+
+    Args:
+        pattern (str): An image, a folder of images, or a glob.
+
+    Returns:
+        List[Path]: The images; for a file or a glob, whatever its suffix.
+
+    Raises:
+        InputError: There are none.
+    """
+    if os.path.isdir(pattern):
+        paths = [
+            path
+            for path in Path(pattern).iterdir()
+            if path.suffix.lower() in IMAGE_SUFFIXES
+        ]
+    elif os.path.isfile(pattern):
+        paths = [Path(pattern)]
+    else:
+        paths = [Path(p) for p in glob.glob(pattern, recursive=True)]
+        paths = [path for path in paths if path.is_file()]
+    if not paths:
+        raise InputError(
+            f"no images at '{pattern}': expected an image, a folder with "
+            f'{", ".join(IMAGE_SUFFIXES)} files, or a glob that matches some'
+        )
+    return sorted(paths, key=_natural)
+
+
+def _natural(path: Path) -> tuple:
+    """Sort the numbers of a name by value: 2 before 10."""
+    parts = re.split(r'([0-9]+)', str(path))
+    # Every second part is a number; the name itself decides between 1 and 01.
+    parts[1::2] = map(int, parts[1::2])
+    return parts, str(path)

@@ -10,7 +10,7 @@ from mmengine.model.utils import revert_sync_batchnorm
 from mmengine.registry import DefaultScope
 
 from ..arguments import finite, non_negative
-from ..engine.checks import explain_unknown_types, load_checkpoint_strictly
+from ..checks import explain_unknown_types, load_checkpoint_strictly
 from ..errors import InputError
 
 

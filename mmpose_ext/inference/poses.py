@@ -15,7 +15,7 @@ from mmpose.registry import MODELS
 from torch import nn
 
 from ..arguments import not_nan, positive_int
-from ..engine.checks import explain_unknown_types, load_checkpoint_strictly
+from ..checks import explain_unknown_types, load_checkpoint_strictly
 from ..errors import InputError
 
 _LARGEST_SIDE = 2**15 - 2

@@ -14,11 +14,10 @@ import numpy as np
 import torch
 
 from ..arguments import positive
-from ..engine.checks import check_file, check_output_file
+from ..checks import check_file, check_output_file
 from ..errors import InputError
 from ..files import replacing, write_atomic
-from .demos import IMAGE_SUFFIXES, list_images
-from .files import read_image, read_size
+from .files import IMAGE_SUFFIXES, list_images, read_image, read_size
 
 DEFAULT_FPS = 25.0
 _CODECS = {'.avi': 'MJPG', '.mp4': 'mp4v'}

@@ -5,8 +5,8 @@ from typing import Optional, Set
 import mmdet.evaluation.metrics.coco_metric as _metric
 from mmdet.datasets.api_wrappers import COCO, COCOeval
 
-from ..engine.checks import read_annotations
-from ..engine.checks.coco import is_empty
+from ..checks import read_annotations
+from ..checks.coco import is_empty
 
 
 class CheckedCOCO(COCO):

@@ -11,9 +11,9 @@ from mmengine.registry import init_default_scope
 from mmpose.registry import DATASETS
 from PIL import Image
 
+from mmpose_ext.checks import check_config
 from mmpose_ext.datasets import LIPDataset, lip_dataset
 from mmpose_ext.datasets.lip_dataset import read_lip
-from mmpose_ext.engine.checks import check_config
 from mmpose_ext.errors import InputError
 
 NAN = ['nan'] * 3

@@ -51,19 +51,3 @@ def test_numbers_of_numpy_are_numbers():
     assert metric.ksizes == (5,)
     assert evaluation.ExpansionUpperBound(ksizes=np.array([3])).ksizes == (3,)
     assert evaluation.LIPPCKh(thr=np.float32(0.5)).thr == 0.5
-
-
-@pytest.mark.parametrize(
-    ('argument', 'values'),
-    [
-        ('dist_thr', (*NUMBERS, 0)),
-        ('num_joints_thr', ('text', True, math.nan, -1, 0.5, 3, [], {})),
-        ('max_instances', (None, 'text', True, math.nan, 0, 2.0, [], {})),
-    ],
-)
-def test_nonsense_for_nms(argument, values):
-    for value in values:
-        with pytest.raises(ValueError, match=rf'^{argument} must .* got '):
-            evaluation.nearby_pose_nms(
-                np.zeros((2, 3, 2)), np.ones(2), **{argument: value}
-            )

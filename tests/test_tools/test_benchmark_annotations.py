@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mmpose_ext.engine.checks import read_annotations
+from mmpose_ext.checks import read_annotations
 
 TOOL = Path(__file__).parents[2] / 'tools/analysis/benchmark_annotations.py'
 

@@ -17,7 +17,7 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from mmpose_ext.engine import checks
+from mmpose_ext import checks
 from mmpose_ext.errors import run_tool
 
 ROOT = Path(__file__).parents[2]

@@ -17,8 +17,8 @@ from mmpose_ext.analysis.augmentations import (
     draw_samples,
     load_training_set,
 )
+from mmpose_ext.checks import check_output_file
 from mmpose_ext.engine.arguments import positive_int
-from mmpose_ext.engine.checks import check_output_file
 from mmpose_ext.engine.config import load_config
 from mmpose_ext.errors import InputError, run_tool
 from mmpose_ext.files import write_atomic

@@ -17,8 +17,8 @@ from typing import Any, Callable
 import numpy as np
 
 import mmpose_ext  # noqa: F401  (before those that it mends)
+from mmpose_ext.checks import read_annotations
 from mmpose_ext.engine.arguments import positive_int
-from mmpose_ext.engine.checks import read_annotations
 from mmpose_ext.errors import run_tool
 
 _WIDTH, _HEIGHT = 640, 480

@@ -12,7 +12,7 @@ from mmpose_ext.analysis import (
     count_complexity,
     load_network,
 )
-from mmpose_ext.engine.checks import check_output_file
+from mmpose_ext.checks import check_output_file
 from mmpose_ext.engine.config import load_config
 from mmpose_ext.errors import run_tool
 from mmpose_ext.files import write_atomic

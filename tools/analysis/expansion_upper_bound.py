@@ -19,14 +19,14 @@ from mmengine.runner import Runner
 from mmpose.evaluation.metrics import CocoMetric
 from mmpose.registry import METRICS
 
-from mmpose_ext.engine.arguments import usable_device
-from mmpose_ext.engine.checks import (
+from mmpose_ext.checks import (
     StrictCheckpointHook,
     check_checkpoint_file,
     check_config,
     check_output_file,
     explain_errors,
 )
+from mmpose_ext.engine.arguments import usable_device
 from mmpose_ext.engine.command_line import merge_cfg_options
 from mmpose_ext.engine.config import load_config
 from mmpose_ext.engine.no_detections import accept_no_detections

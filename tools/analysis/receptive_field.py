@@ -29,14 +29,14 @@ from mmpose_ext.analysis.receptive_field import (
     heatmap_function,
     receptive_field,
 )
-from mmpose_ext.engine.arguments import positive_int, usable_device
-from mmpose_ext.engine.checks import (
+from mmpose_ext.checks import (
     check_checkpoint_file,
     check_config,
     check_output_file,
     check_type_names,
     explain_errors,
 )
+from mmpose_ext.engine.arguments import positive_int, usable_device
 from mmpose_ext.engine.config import load_config
 from mmpose_ext.errors import InputError, did_you_mean, run_tool
 from mmpose_ext.files import write_atomic, write_jpeg, write_json

@@ -42,12 +42,12 @@ from mmpose_ext.analysis.speed_accuracy import (
     measure_fps,
     shorten_name,
 )
-from mmpose_ext.engine.arguments import positive_int, usable_device
-from mmpose_ext.engine.checks import (
+from mmpose_ext.checks import (
     check_output_file,
     explain_unreadable_images,
     read_json,
 )
+from mmpose_ext.engine.arguments import positive_int, usable_device
 from mmpose_ext.engine.config import load_config
 from mmpose_ext.errors import InputError, run_tool
 from mmpose_ext.files import write_atomic, write_json

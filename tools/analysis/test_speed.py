@@ -40,11 +40,11 @@ from mmpose_ext.analysis.records import (
     now,
     without_absolute_paths,
 )
-from mmpose_ext.engine.arguments import positive_int
-from mmpose_ext.engine.checks import (
+from mmpose_ext.checks import (
     check_checkpoint_file,
     check_config,
 )
+from mmpose_ext.engine.arguments import positive_int
 from mmpose_ext.engine.command_line import merge_cfg_options
 from mmpose_ext.engine.config import load_config
 from mmpose_ext.errors import InputError, run_tool

@@ -63,9 +63,9 @@ import torch
 from mmengine.registry import MODELS, TASK_UTILS, DefaultScope
 from torch import Tensor, nn
 
+from mmpose_ext.checks import check_output_file, explain_unknown_types
 from mmpose_ext.converters import convert_weights, write_weights
 from mmpose_ext.converters.detectron2 import read_detectron2_weights
-from mmpose_ext.engine.checks import check_output_file, explain_unknown_types
 from mmpose_ext.engine.config import load_config
 from mmpose_ext.errors import InputError, run_tool
 from mmpose_ext.multitask import OffsetKeypointHead

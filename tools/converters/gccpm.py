@@ -21,12 +21,12 @@ import torch
 from torch import nn
 
 import mmpose_ext  # noqa: F401  (before torchvision's users)
+from mmpose_ext.checks import check_output_file
 from mmpose_ext.converters import (
     convert_weights,
     read_weights,
     write_weights,
 )
-from mmpose_ext.engine.checks import check_output_file
 from mmpose_ext.errors import run_tool
 from mmpose_ext.models.backbones import MobileNetV1
 from mmpose_ext.models.heads import GCCPMHead

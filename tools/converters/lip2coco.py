@@ -3,8 +3,8 @@
 import argparse
 
 import mmpose_ext  # noqa: F401  (before MMPose's users)
+from mmpose_ext.checks import check_output_file
 from mmpose_ext.datasets.lip_dataset import LIP_CATEGORY, read_lip
-from mmpose_ext.engine.checks import check_output_file
 from mmpose_ext.errors import run_tool
 from mmpose_ext.files import write_json
 

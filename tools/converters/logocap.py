@@ -22,12 +22,12 @@ import torch
 from mmpose.models.backbones import HRNet
 from torch import nn
 
+from mmpose_ext.checks import check_output_file
 from mmpose_ext.converters import (
     convert_weights,
     read_weights,
     write_weights,
 )
-from mmpose_ext.engine.checks import check_output_file
 from mmpose_ext.errors import InputError, run_tool
 from mmpose_ext.models.heads import LOGOCAPHead
 

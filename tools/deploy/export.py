@@ -26,6 +26,11 @@ from mmpose_ext.analysis.speed_accuracy import (
     find_accuracy,
     load_and_evaluate,
 )
+from mmpose_ext.checks import (
+    check_checkpoint_file,
+    check_output_file,
+    check_output_folder,
+)
 from mmpose_ext.deploy.estimators import kind_of
 from mmpose_ext.deploy.export import (
     check_agreement,
@@ -43,15 +48,10 @@ from mmpose_ext.deploy.samples import (
     read_samples,
 )
 from mmpose_ext.engine.arguments import positive_int
-from mmpose_ext.engine.checks import (
-    check_checkpoint_file,
-    check_output_file,
-    check_output_folder,
-)
 from mmpose_ext.engine.config import load_config
 from mmpose_ext.errors import InputError, run_tool
 from mmpose_ext.files import naming_output
-from mmpose_ext.inference.demos import list_images
+from mmpose_ext.inference.files import list_images
 from mmpose_ext.inference.poses import load_pose_model
 
 SUFFIXES = dict(onnx='.onnx', openvino='.xml')

@@ -30,9 +30,9 @@ from ...arguments import (
     positive_int,
 )
 from ...codecs.center_offset import all_finite
-from ...evaluation.pose_nms import nearby_pose_nms
 from ..layers.attentive_norm import AttentiveNorm2d
 from ..layers.keypoint_sampling import sample_codes, sample_windows
+from ..layers.pose_nms import nearby_pose_nms
 from ..layers.window_convolution import convolve_windows, find_peaks
 
 _ADAPTATIONS = ('full', 'partial', 'none')
@@ -430,8 +430,8 @@ class LOGOCAPHead(BaseHead):
                   the image's own. Not if missing.
                 - ``nms_dist_thr``, ``nms_joints_thr``, ``max_num_people``: As
                   in MMPose's DEKR; see
-                  :func:`~mmpose_ext.evaluation.nearby_pose_nms`. No NMS if the
-                  first is missing.
+                  :func:`~mmpose_ext.models.layers.nearby_pose_nms`. No NMS if
+                  the first is missing.
                 - ``nms_oks_thr`` (float): MMPose's OKS NMS instead, also of
                   ``max_num_people`` at most.
                 - ``output_heatmaps`` (bool): Whether the maps are returned

@@ -1,0 +1,194 @@
+"""Check a checkpoint before a model works with it."""
+
+import re
+import zipfile
+from collections import OrderedDict
+from pathlib import Path
+from typing import List, Mapping, Optional
+
+from mmengine.hooks import Hook
+from mmengine.model import BaseTTAModel, is_model_wrapper
+from mmengine.runner import find_latest_checkpoint
+from mmengine.runner.checkpoint import CheckpointLoader
+from torch import nn
+
+from ..compat.checkpoint_file import find_weights
+from ..errors import InputError
+from .json_files import check_file
+
+_SHOWN = 5
+_NEEDED_TO_RESUME = ('meta', 'message_hub', 'optimizer')
+
+
+def check_checkpoint_file(path: str) -> None:
+    """Check that a checkpoint is there.
+
+    Args:
+        path (str): A file, or an address that MMEngine can load from.
+
+    Raises:
+        InputError: The file is missing or empty.
+    """
+    if '://' not in path:
+        check_file(path, 'checkpoint')
+
+
+def find_whole_checkpoint(work_dir: str) -> Optional[str]:
+    """Find the last checkpoint of a run that was written to its end.
+
+    This is the one that MMEngine names in ``last_checkpoint``, unless the
+    run was killed while it wrote or replaced that file. One that is not on
+    a local disk is taken for whole.
+
+    Args:
+        work_dir (str): The folder of the run.
+
+    Returns:
+        str | None: The checkpoint, or None if the folder has none.
+    """
+    numbered = [
+        (int(found[1]), str(path))
+        for path in Path(work_dir).glob('*.pth')
+        if (found := re.fullmatch(r'(?:epoch|iter)_(\d+)', path.stem))
+    ]
+    candidates = [path for _, path in sorted(numbered, reverse=True)]
+    named = find_latest_checkpoint(work_dir)
+    if named and '://' in named:
+        return named
+    if named:
+        candidates.insert(0, named)
+    return next(filter(zipfile.is_zipfile, candidates), None)
+
+
+def check_state_dict(
+    model: nn.Module, state_dict: Mapping, source: str
+) -> None:
+    """Load weights into a model, and raise unless all of them fit.
+
+    The conversions of older weights that modules register (as MMPose's heads
+    do) take place before the comparison.
+
+    Args:
+        model (nn.Module): The model; a distributed wrapper is looked into.
+        state_dict (Mapping[str, Tensor]): The weights.
+        source (str): Where they come from, for the message.
+
+    Raises:
+        InputError: Lists the first missing keys, unexpected keys and keys
+            of another shape. The model is then partly loaded.
+    """
+    while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
+        model = model.module
+    weights = OrderedDict(
+        (re.sub(r'^module\.', '', key), value)
+        for key, value in state_dict.items()
+    )
+    # Tells the modules which conversions of older weights to make.
+    weights._metadata = getattr(state_dict, '_metadata', OrderedDict())
+    try:
+        model.load_state_dict(weights, strict=True)
+    except RuntimeError as e:
+        raise InputError(
+            f"checkpoint '{source}' is of another architecture than the "
+            f"config's {type(model).__name__}:\n{_summary(str(e))}"
+        ) from e
+
+
+def load_checkpoint_strictly(model: nn.Module, path: str) -> dict:
+    """Load a checkpoint into a model, and raise unless all of it fits.
+
+    Args:
+        model (nn.Module): The model.
+        path (str): A file, or an address that MMEngine can load from.
+
+    Returns:
+        dict: The whole checkpoint.
+
+    Raises:
+        InputError: The file is missing, broken or of another architecture.
+    """
+    check_checkpoint_file(path)
+    checkpoint = CheckpointLoader.load_checkpoint(path, map_location='cpu')
+    check_state_dict(model, find_weights(checkpoint, path), path)
+    return checkpoint
+
+
+class StrictCheckpointHook(Hook):
+    """Let a runner's checkpoint only pass if it fits the model.
+
+    MMEngine loads what fits and logs the rest as a warning.
+
+    Args:
+        path (str): The checkpoint, for the message.
+        resume (bool): Whether the run is to go on from the checkpoint, for
+            which it needs more than the weights. Default: False.
+    """
+
+    # Before hooks such as EMAHook, which load from the checkpoint themselves.
+    priority = 'HIGHEST'
+
+    def __init__(self, path: str, resume: bool = False) -> None:
+        self.path = path
+        self.resume = resume
+
+    def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
+        """Check what has been read, before the runner uses it.
+
+        Raises:
+            InputError: It does not fit the model, or the run cannot go on
+                from it.
+        """
+        state_dict = find_weights(checkpoint, self.path)
+        if self.resume:
+            _check_training_state(checkpoint, self.path)
+        check_state_dict(runner.model, state_dict, self.path)
+
+
+def _check_training_state(checkpoint: Mapping, path: str) -> None:
+    missing = [k for k in _NEEDED_TO_RESUME if k not in checkpoint]
+    if missing:
+        raise InputError(
+            f"checkpoint '{path}' cannot be resumed from, it lacks "
+            f'{", ".join(missing)}; to start from its weights, give '
+            f'--cfg-options load_from={path}'
+        )
+    meta = checkpoint['meta']
+    for key, value, kind in (
+        ('message_hub', checkpoint['message_hub'], dict),
+        ('optimizer', checkpoint['optimizer'], dict),
+        ('meta.epoch', meta.get('epoch'), int),
+        ('meta.iter', meta.get('iter'), int),
+    ):
+        if not isinstance(value, kind):
+            raise InputError(
+                f"checkpoint '{path}' cannot be resumed from: expected "
+                f"{kind.__name__} for '{key}', got {type(value).__name__}"
+            )
+
+
+def _summary(error: str) -> str:
+    """Shorten torch's list of all keys that do not fit."""
+    lines = [
+        _keys(error, 'Missing', 'missing from the checkpoint'),
+        _keys(error, 'Unexpected', 'unknown to the model'),
+    ]
+    shapes = re.findall(
+        r'size mismatch for (\S+): .*?Size\((.*?)\).*?Size\((.*?)\)', error
+    )
+    if shapes:
+        shown = [f'{k} {a} for {b}' for k, a, b in shapes[:_SHOWN]]
+        lines.append(_line(shown, len(shapes), 'of another shape'))
+    return '\n'.join(filter(None, lines)) or error
+
+
+def _keys(error: str, kind: str, meaning: str) -> str:
+    found = re.search(kind + r' key\(s\) in state_dict: (.*)', error)
+    if found is None:
+        return ''
+    keys: List[str] = re.findall(r'"(.*?)"', found[1])
+    return _line(keys[:_SHOWN], len(keys), meaning)
+
+
+def _line(shown: List[str], number: int, meaning: str) -> str:
+    more = ', ...' if number > len(shown) else ''
+    return f'  {number} {meaning}: {", ".join(shown)}{more}'

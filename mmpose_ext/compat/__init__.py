@@ -1,0 +1,39 @@
+"""What other packages break, one module per thing, and its repair.
+
+:func:`apply` runs when ``mmpose_ext`` is imported and repairs what every user
+meets; :func:`setup_cpu_distributed` is for the tools and
+:func:`keep_boxes_in_float32` for MMDet. Each does nothing where nothing is
+broken.
+"""
+
+from .checkpoint_loader import (
+    load_checkpoints_safely,
+    run_no_config_of_checkpoints,
+)
+from .distributed import setup_cpu_distributed
+from .loaded_weights import report_what_is_loaded
+from .mixed_precision import (
+    allow_amp_on_cpu,
+    convert_bfloat16_to_numpy,
+    keep_boxes_in_float32,
+    run_operators_in_float32,
+)
+from .thin_images import keep_thin_images
+from .torchvision_ops import declare_torchvision_ops
+
+__all__ = ['apply', 'keep_boxes_in_float32', 'setup_cpu_distributed']
+
+
+def apply() -> None:
+    """Repair what is broken; a second call changes nothing.
+
+    To be called before anything imports torchvision, which MMPose does.
+    """
+    declare_torchvision_ops()
+    load_checkpoints_safely()
+    run_no_config_of_checkpoints()
+    report_what_is_loaded()
+    convert_bfloat16_to_numpy()
+    run_operators_in_float32()
+    allow_amp_on_cpu()
+    keep_thin_images()

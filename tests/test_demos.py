@@ -1,0 +1,181 @@
+"""What the demos have in common."""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from mmengine.config import Config
+from mmengine.structures import InstanceData
+from mmpose.datasets.datasets.utils import parse_pose_metainfo
+from mmpose.models import build_pose_estimator
+
+from mmpose_ext import demos
+from mmpose_ext.demos import (
+    PoseEstimation,
+    add_model_arguments,
+    describe_keypoints,
+    load_models,
+)
+from mmpose_ext.errors import InputError
+from mmpose_ext.inference.files import _natural, list_images
+
+BOTTOMUP = Path(__file__).with_name('tiny_bottomup.py')
+
+
+def save_random_weights(config, path) -> str:
+    model = build_pose_estimator(Config.fromfile(config).model)
+    torch.save(dict(state_dict=model.state_dict(), meta={}), path)
+    return str(path)
+
+
+def load(*arguments):
+    parser = argparse.ArgumentParser()
+    add_model_arguments(parser)
+    return load_models(
+        parser.parse_args([*map(str, arguments), '--device', 'cpu'])
+    )
+
+
+def test_models(tiny_config, tiny_detector, toy_persons, tmp_path):
+    weights = save_random_weights(tiny_config, tmp_path / 'random.pth')
+    config, checkpoint = tiny_detector
+    detector = ['--det-config', config, '--det-checkpoint', checkpoint]
+    model, found = load(tiny_config, weights)
+    assert type(model).__name__ == 'TopdownPoseEstimator'
+    assert found is None
+    _, found = load(tiny_config, weights, *detector, '--score-thr', '0.7')
+    assert found.score_thr == 0  # that of PoseEstimation sees all boxes
+
+    for half in (detector[:2], detector[2:]):
+        with pytest.raises(InputError, match='belong together'):
+            load(tiny_config, weights, *half)
+    with pytest.raises(InputError, match='another architecture'):
+        load(tiny_config, weights, *detector[:3], weights)
+
+    weights = save_random_weights(BOTTOMUP, tmp_path / 'bottomup.pth')
+    model, found = load(BOTTOMUP, weights)
+    assert type(model).__name__ == 'BottomupPoseEstimator'
+    assert found is None
+    with pytest.raises(InputError, match=r'finds the persons itself.*tiny_d'):
+        load(BOTTOMUP, weights, *detector)
+
+
+@pytest.fixture
+def scores(monkeypatch):
+    """The scores of the persons in the images without boxes, in turn."""
+    scores = []
+
+    def estimate(model, image, boxes=None, batch_size=32, score_thr=0.0):
+        found = scores.pop(0) if boxes is None else boxes[:, 4].tolist()
+        return InstanceData(bbox_scores=[s for s in found if s >= score_thr])
+
+    monkeypatch.setattr(demos, 'estimate_poses', estimate)
+    return scores
+
+
+HINT = 'no person scored at least 0.3: the highest score was {}, see '
+HINT += '--score-thr\n'
+
+
+@pytest.mark.parametrize(
+    ('found', 'kept', 'hint'),
+    [
+        ([[0.05, 0.1234], [], [0.02]], [0, 0, 0], HINT.format(0.123)),
+        ([[-2.0]], [0], HINT.format(-2)),
+        ([[], []], [0, 0], 'no person was found, of whatever score\n'),
+        ([[0.1], [0.3, 0.2, 0.9]], [0, 2], ''),
+        ([], [], ''),
+    ],
+)
+def test_a_hint_if_nobody_scores_enough(found, kept, hint, scores, capsys):
+    image = np.zeros((4, 4, 3), dtype=np.uint8)
+    scores += found
+    estimate = PoseEstimation(None, 0.3)
+    assert [len(estimate(image).bbox_scores) for _ in found] == kept
+    estimate.report_nobody()
+    assert capsys.readouterr() == ('', hint)
+
+    estimate = PoseEstimation(None, 0.3)
+    for persons, number in zip(found, kept):
+        boxes = np.zeros((len(persons), 5))
+        boxes[:, 4] = persons
+        assert len(estimate(image, boxes).bbox_scores) == number
+    estimate.report_nobody()
+    assert capsys.readouterr() == ('', hint)
+
+
+def test_keypoints():
+    meta = parse_pose_metainfo(
+        dict(from_file='configs/_base_/datasets/coco.py')
+    )
+    described = describe_keypoints(meta)
+    assert described['dataset_name'] == 'coco'
+    assert described['keypoint_names'][:2] == ['nose', 'left_eye']
+    assert len(described['keypoint_names']) == 17
+    assert described['skeleton_links'][0] == (15, 13)  # ankle to knee
+
+
+def test_images(tmp_path):
+    names = ['2.png', '10.JPG', '1.webp', 'notes.txt', 'x/3.png']
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+
+    def listed(pattern):
+        paths = list_images(str(tmp_path / pattern))
+        return [str(path.relative_to(tmp_path)) for path in paths]
+
+    assert listed('') == ['1.webp', '2.png', '10.JPG']
+    assert listed('notes.txt') == ['notes.txt']
+    assert listed('**/*.png') == ['2.png', 'x/3.png']
+    assert listed('[12]*') == ['1.webp', '2.png', '10.JPG']
+    for pattern in ('gone', '*.bmp'):
+        with pytest.raises(InputError, match=r'no images at .* a folder'):
+            listed(pattern)
+
+
+@given(st.lists(st.integers(0, 10**6), unique=True), st.integers(1, 8))
+def test_numbers_are_sorted_by_value(numbers, digits):
+    paths = [Path(f'a1/frame{n:0{digits}}.b.png') for n in numbers]
+    assert sorted(paths, key=_natural) == [
+        Path(f'a1/frame{n:0{digits}}.b.png') for n in sorted(numbers)
+    ]
+
+
+@given(st.lists(st.text('0a1b.-', min_size=1), unique=True), st.randoms())
+def test_the_order_is_total(names, random):
+    paths = list({Path(name) for name in names})
+    order = sorted(paths, key=_natural)
+    random.shuffle(paths)
+    assert sorted(paths, key=_natural) == order
+
+
+@pytest.mark.parametrize(
+    ('name', 'value'),
+    [
+        ('score_thr', float('nan')),
+        ('score_thr', float('inf')),
+        ('score_thr', '0.3'),
+        ('score_thr', None),
+        ('batch_size', 0),
+        ('batch_size', -1),
+        ('batch_size', 1.5),
+    ],
+)
+def test_numbers_that_are_none(name, value):
+    options = {'score_thr': 0.3, name: value}
+    with pytest.raises(ValueError, match=f'^{name} must be .*{value!r}$'):
+        PoseEstimation(None, **options)
+
+
+@pytest.mark.parametrize('option', ['--score-thr', '--kpt-thr'])
+def test_thresholds_that_are_no_number(option, capsys):
+    for text in ('nan', 'inf', 'high'):
+        with pytest.raises(SystemExit):
+            load('config.py', 'weights.pth', f'{option}={text}')
+        error = capsys.readouterr().err
+        assert f"{option}: expected a finite number, got '{text}'" in error

@@ -1,0 +1,235 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from mmpose.evaluation.functional import nearby_joints_nms
+
+from mmpose_ext.models.layers import nearby_pose_nms
+
+seeds = st.integers(0, 2**31)
+numbers = st.integers(0, 12)
+joints = st.sampled_from([1, 5, 14, 17])
+
+
+def person(*, at=(0, 0), size=(30, 40), num_joints=17):
+    """A pose on the diagonal of a box; by default that is 50 px long."""
+    steps = np.linspace(0, 1, num_joints)[:, None]
+    return np.array(at) + steps * np.array(size, float)
+
+
+def crowd(seed, num, num_joints):
+    """Poses around a few places, many of which match, and their scores."""
+    rng = np.random.default_rng(seed)
+    places = rng.integers(0, 320, (2, num_joints, 2)) / 4
+    noise = rng.integers(-24, 25, (num, num_joints, 2)) / 4
+    poses = places[rng.integers(0, 2, num)] + noise
+    # The reach of some is larger than that of those around them.
+    poses[rng.random(num) < 0.3, 0] += 60
+    return poses, rng.permutation(num) / 16 + 0.5
+
+
+def naive_nms(keypoints, scores, dist_thr, num_joints_thr, max_instances):
+    """The rule, word by word."""
+    num, num_joints, _ = keypoints.shape
+    kept, ignored = [], set()
+    for i in range(num):
+        if i in ignored:
+            continue
+        x, y = keypoints[i].T
+        extent = ((x.max() - x.min()) ** 2 + (y.max() - y.min()) ** 2) ** 0.5
+        matches = []
+        for j in range(num):
+            near = 0
+            for k in range(num_joints):
+                dx, dy = keypoints[i, k] - keypoints[j, k]
+                near += (dx**2 + dy**2) ** 0.5 < dist_thr * extent
+            if near > num_joints_thr or i == j:
+                matches.append(j)
+        best = max(matches, key=lambda j: scores[j])
+        if best not in ignored:
+            kept.append(best)
+            ignored.update(matches)
+    allowed = sorted(kept, key=lambda j: -scores[j])[:max_instances]
+    return [i for i in kept if i in allowed]
+
+
+@given(seed=seeds, num=numbers, num_joints=joints, limit=st.integers(1, 4))
+def test_is_the_rule(seed, num, num_joints, limit):
+    poses, scores = crowd(seed, num, num_joints)
+    kept = nearby_pose_nms(poses, scores, max_instances=limit)
+    assert np.issubdtype(kept.dtype, np.integer) and kept.ndim == 1
+    expected = naive_nms(poses, scores, 0.05, num_joints // 2, limit)
+    assert kept.tolist() == expected
+
+
+@given(seed=seeds, num=numbers, num_joints=st.sampled_from([14, 17]))
+def test_is_mmposes_where_the_scores_fall(seed, num, num_joints):
+    poses, scores = crowd(seed, num, num_joints)
+    scores = np.sort(scores)[::-1]
+    database = [
+        dict(keypoints=pose, score=score) for pose, score in zip(poses, scores)
+    ]
+    expected = nearby_joints_nms(database)
+    assert nearby_pose_nms(poses, scores).tolist() == list(expected)
+
+
+@given(
+    seed=seeds,
+    num=numbers,
+    exponent=st.integers(-5, 5),
+    shift=st.integers(-99, 99),
+)
+def test_is_of_any_scale_and_place(seed, num, exponent, shift):
+    """The numbers are such that nothing is rounded."""
+    poses, scores = crowd(seed, num, 17)
+    kept = nearby_pose_nms(poses, scores)
+    moved = nearby_pose_nms((poses + shift) * 2.0**exponent, scores)
+    assert moved.tolist() == kept.tolist()
+
+
+@given(seed=seeds, num=numbers, num_joints=joints)
+def test_keeps_the_very_best_one_and_no_pose_twice(seed, num, num_joints):
+    poses, scores = crowd(seed, num, num_joints)
+    kept = nearby_pose_nms(poses, scores).tolist()
+    assert len(set(kept)) == len(kept)
+    assert num == 0 or scores.argmax() in kept
+
+
+def test_poses_without_extent_match_only_themselves():
+    poses = np.zeros((3, 17, 2))
+    assert nearby_pose_nms(poses, [1, 3, 2]).tolist() == [0, 1, 2]
+
+
+def test_joints_must_be_strictly_closer_and_strictly_more():
+    # 0.05 of the diagonal is 2.5 px.
+    first = person()
+    for distance, kept in ((2.49, [0]), (2.5, [0, 1]), (2.51, [0, 1])):
+        poses = np.array([first, first + np.array([distance, 0])])
+        assert nearby_pose_nms(poses, [2, 1]).tolist() == kept
+    for num_close, kept in ((8, [0, 1]), (9, [0])):
+        second = first + 100
+        second[:num_close] = first[:num_close]
+        poses = np.array([first, second])
+        assert nearby_pose_nms(poses, [2, 1]).tolist() == kept
+
+
+def test_with_14_joints_eight_close_ones_are_a_match():
+    first = person(num_joints=14)
+    for num_close, kept in ((7, [0, 1]), (8, [0])):
+        second = first + 100
+        second[:num_close] = first[:num_close]
+        poses = np.array([first, second])
+        assert nearby_pose_nms(poses, [2, 1]).tolist() == kept
+        assert nearby_pose_nms(
+            poses, [2, 1], num_joints_thr=num_close
+        ).tolist() == [0, 1]
+
+
+def test_the_diagonal_is_that_of_the_visited_pose():
+    """A joint far away makes the reach of a pose large, of one alone."""
+    small, large = person(), person() + np.array([4, 0])
+    large[0] += np.array([-300, -300])
+    # The large one's reach covers the small one, not the other way round.
+    assert nearby_pose_nms(np.array([large, small]), [2, 1]).tolist() == [0]
+    # Visited second, the large one finds its best match suppressed, or is
+    # the best one itself.
+    assert nearby_pose_nms(np.array([small, large]), [2, 1]).tolist() == [0]
+    assert nearby_pose_nms(np.array([small, large]), [1, 2]).tolist() == [0, 1]
+    # Visited first, the large one suppresses itself for the better small one.
+    assert nearby_pose_nms(np.array([large, small]), [1, 2]).tolist() == [1]
+
+
+def test_the_order_decides():
+    """Three poses in a row; the outer ones match the middle one only."""
+    a, b, c = (person(at=(2 * i, 0)) for i in range(3))
+    scores = np.array([0.9, 0.8, 0.7])
+    # a suppresses b; c's best is b, which is suppressed: c goes unkept.
+    assert nearby_pose_nms(np.array([a, b, c]), scores).tolist() == [0]
+    # b first: the best of all three is kept, all are suppressed.
+    assert nearby_pose_nms(np.array([b, a, c]), scores).tolist() == [0]
+    assert nearby_pose_nms(np.array([b, a, c]), [0.8, 0.9, 0.7]).tolist() == [
+        1
+    ]
+    # c first, of the middle score: b goes, a's best is a itself.
+    kept = nearby_pose_nms(np.array([c, b, a]), [0.8, 0.7, 0.9])
+    assert kept.tolist() == [0, 2]
+    # c first, b better: b is kept for c; then a, better still, is kept too.
+    kept = nearby_pose_nms(np.array([c, b, a]), [0.7, 0.8, 0.9])
+    assert kept.tolist() == [1, 2]
+
+
+def test_nothing_happens_where_the_best_match_is_suppressed():
+    """Nor are that pose's other matches suppressed."""
+    a, b, c, d = (person(at=(2 * i, 0)) for i in range(4))
+    # a is kept for b. c's best is b, suppressed; d's best is then d.
+    kept = nearby_pose_nms(np.array([a, b, c, d]), [0.9, 0.8, 0.5, 0.6])
+    assert kept.tolist() == [0, 3]
+
+
+def test_among_equal_scores_the_first_is_the_best():
+    poses = np.repeat(person()[None], 3, axis=0)
+    assert nearby_pose_nms(poses, np.ones(3)).tolist() == [0]
+
+
+def test_at_most_so_many_of_the_best():
+    poses = np.array([person(at=(100 * i, 0)) for i in range(40)])
+    scores = np.random.default_rng(0).permutation(40)
+    assert nearby_pose_nms(poses, scores).tolist() == [
+        i for i in range(40) if scores[i] >= 10
+    ]
+    best = scores.argmax()
+    assert nearby_pose_nms(poses, scores, max_instances=1).tolist() == [best]
+
+
+def test_no_pose():
+    kept = nearby_pose_nms(np.zeros((0, 17, 2)), np.zeros(0))
+    assert kept.shape == (0,) and np.issubdtype(kept.dtype, np.integer)
+
+
+@pytest.mark.parametrize(
+    ('kwargs', 'message'),
+    [
+        (dict(keypoints=np.zeros((2, 17))), r'got \(2, 17\) and \(2,\)'),
+        (dict(scores=np.zeros(3)), r'got \(2, 17, 2\) and \(3,\)'),
+        (dict(num_joints_thr=17), r'in \[0, 17\) for 17 joints, got 17'),
+        (dict(num_joints_thr=-1), 'got -1'),
+        (dict(dist_thr=0), 'dist_thr must .* got 0$'),
+        (dict(max_instances=0), 'max_instances must .* got 0$'),
+    ],
+)
+def test_refuses_wrong_arguments(kwargs, message):
+    good = dict(keypoints=np.zeros((2, 17, 2)), scores=np.zeros(2))
+    with pytest.raises(ValueError, match=message):
+        nearby_pose_nms(**{**good, **kwargs})
+
+
+@pytest.mark.parametrize(
+    ('argument', 'values'),
+    [
+        (
+            'dist_thr',
+            (
+                None,
+                'text',
+                True,
+                math.nan,
+                math.inf,
+                -1,
+                [],
+                {},
+                np.ones(2),
+                0,
+            ),
+        ),
+        ('num_joints_thr', ('text', True, math.nan, -1, 0.5, 3, [], {})),
+        ('max_instances', (None, 'text', True, math.nan, 0, 2.0, [], {})),
+    ],
+)
+def test_nonsense_for_nms(argument, values):
+    for value in values:
+        with pytest.raises(ValueError, match=rf'^{argument} must .* got '):
+            nearby_pose_nms(
+                np.zeros((2, 3, 2)), np.ones(2), **{argument: value}
+            )
