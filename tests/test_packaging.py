@@ -102,15 +102,6 @@ def test_wheel_imports(installed, tmp_path):
     assert output[-1] == f'{installed["PYTHONPATH"]}/mmpose_ext/__init__.py'
 
 
-def test_modules_do_not_import_mmdet_when_they_are_imported():
-    """MMPose's heads do; ours must not add to that, but in multitask."""
-    names = files_of('mmpose_ext', '.py')
-    names -= files_of('mmpose_ext/multitask', '.py')
-    for name in sorted(names):
-        text = (ROOT / name).read_text()
-        assert not re.search(r'^(import|from) mmdet', text, re.MULTILINE), name
-
-
 def test_mim_runs_a_tool_of_the_wheel(installed, tmp_path):
     config = 'ram-gpr_hrnet-w32_4xb8-240e_coco-256x192'
     output = run_python(
@@ -222,12 +213,6 @@ def test_metafile_configs_and_readme_agree(method):
         assert f']({path.name})' in readme
     for collection in metafile['Collections']:
         assert (ROOT / collection['README']).parent == method
-
-
-def test_ruff_and_pytest_are_configured():
-    text = (ROOT / 'pyproject.toml').read_text()
-    assert 'line-length = 79' in text and "quote-style = 'single'" in text
-    assert '--import-mode=importlib' in text
 
 
 def test_ci_runs_the_test_command_of_the_readme():

@@ -13,20 +13,12 @@ from .coco import read_annotations
 from .detections import check_detections
 from .json_files import check_file, read_json
 
-# Where methods of MMDet's COCO dataset, and of ours upon it, are written. By
-# name, because MMDet may be missing.
-_MMDET_COCO = (
-    'mmdet.datasets.coco',
-    'mmpose_ext.multitask.coco_person_dataset',
-)
-
-
-# Where metrics read their annotation file as COCO's, as their base class.
-_COCO_METRICS = (
-    'mmpose.evaluation.metrics.coco_metric',
-    'mmdet.evaluation.metrics.coco_metric',
-    'mmpose_ext.multitask.coco_keypoint_metric',
-)
+# Where methods are written that read COCO's format: by name, because MMDet may
+# be missing. All datasets and metrics of ours do so.
+_OURS = __name__.partition('.')[0]
+_MMDET_COCO = 'mmdet.datasets.coco'
+_MMPOSE_METRIC = 'mmpose.evaluation.metrics.coco_metric'
+_MMDET_METRIC = 'mmdet.evaluation.metrics.coco_metric'
 # In which images are not turned as their EXIF orientation says.
 _UNTURNED = ('unchanged', 'color_ignore_orientation')
 _UNTURNED += ('grayscale_ignore_orientation',)
@@ -110,11 +102,16 @@ def check_evaluators(cfg, splits, read: Set[str]) -> None:
 
 def _reads_coco(metric) -> bool:
     """Whether a class of metrics reads its file as COCO's base classes do."""
-    function = getattr(metric, '__init__', None)
     bases = getattr(metric, '__mro__', ())
-    return getattr(function, '__module__', None) in _COCO_METRICS or any(
-        base.__module__ == _COCO_METRICS[0] for base in bases
+    return _is_written_in(metric, '__init__', _MMDET_METRIC) or any(
+        base.__module__ == _MMPOSE_METRIC for base in bases
     )
+
+
+def _is_written_in(cls, method: str, module: str) -> bool:
+    """Whether a class has a method from a module, or one of ours."""
+    found = getattr(getattr(cls, method, None), '__module__', None) or ''
+    return found == module or found.partition('.')[0] == _OURS
 
 
 def _check_dataset(dataset, where: str, scope: str, files: dict) -> bool:
@@ -127,14 +124,14 @@ def _check_dataset(dataset, where: str, scope: str, files: dict) -> bool:
     what = f'annotation file ({where}.ann_file)'
     check_file(ann_file, what)
     cls = class_of(dataset, scope)
-    detection = _is_from_mmdet(cls, 'load_data_list')
+    detection = _is_written_in(cls, 'load_data_list', _MMDET_COCO)
     if not (
         detection or _inherits(cls, 'load_data_list', '_load_annotations')
     ):
         return True
 
     # Only what is ours reads files with our repairs.
-    plain = detection and cls.__module__ != _MMDET_COCO[1]
+    plain = detection and cls.__module__.partition('.')[0] != _OURS
     folder = _local_folder(dataset)
     turns = _turns(dataset)
     key = (ann_file, folder, turns, plain)
@@ -154,7 +151,7 @@ def _check_dataset(dataset, where: str, scope: str, files: dict) -> bool:
     # As the error about numbers of keypoints names it.
     name = f'{where} ({cls.__name__} metainfo)'
     key = f'{where}.metainfo'
-    if detection and _is_from_mmdet(cls, 'parse_data_info'):
+    if detection and _is_written_in(cls, 'parse_data_info', _MMDET_COCO):
         check_objects(
             coco,
             ann_file,
@@ -216,12 +213,6 @@ def _inherits(cls, *methods: str) -> bool:
         getattr(cls, m, None) is getattr(BaseCocoStyleDataset, m)
         for m in methods
     )
-
-
-def _is_from_mmdet(cls, method: str) -> bool:
-    """Whether a dataset has a method as MMDet's COCO dataset has it."""
-    function = getattr(cls, method, None)
-    return getattr(function, '__module__', None) in _MMDET_COCO
 
 
 def _loads_masks(dataset) -> bool:
