@@ -103,10 +103,6 @@ def test_hostile_files_do_nothing_in_the_tools(
         ['demo/image_demo.py', image, onnx_file, '--out-dir', out],
         ['demo/video_demo.py', toy_persons / 'val', onnx_file, '--out', out],
         ['tools/test.py', pose_model[0], onnx_file],
-        [
-            *('tools/analysis/speed_accuracy.py', '--out', out / 'a.png'),
-            *('--model', pose_model[0], onnx_file),
-        ],
     ):
         status, _, err = run_script(*command)
         assert status == 2, command

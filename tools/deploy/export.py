@@ -21,15 +21,15 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from mmpose_ext.analysis.speed_accuracy import (
-    check_model,
-    find_accuracy,
-    load_and_evaluate,
-)
 from mmpose_ext.checks import (
     check_checkpoint_file,
     check_output_file,
     check_output_folder,
+)
+from mmpose_ext.deploy.accuracy import (
+    check_model,
+    find_accuracy,
+    load_and_evaluate,
 )
 from mmpose_ext.deploy.estimators import kind_of
 from mmpose_ext.deploy.export import (
