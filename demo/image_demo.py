@@ -9,27 +9,22 @@ import argparse
 from pathlib import Path
 from typing import Callable, Dict, List, Optional, Sequence, Tuple
 
-import mmpose_ext  # noqa: F401  # isort: skip  first: it mends the others
+import mmpose_ext  # noqa: F401  # isort: skip  first: it repairs the others
 import numpy as np
-from mmengine.structures import InstanceData
 from mmpose.structures import split_instances
-from rich.console import Console
-from rich.progress import Progress
 from torch import nn
 
 from mmpose_ext.demos import (
     PoseEstimation,
+    add_image_arguments,
     add_model_arguments,
-    describe_keypoints,
+    draw_images,
     load_models,
 )
-from mmpose_ext.engine.arguments import positive_int
 from mmpose_ext.errors import InputError, run_tool
-from mmpose_ext.files import write_jpeg, write_json
 from mmpose_ext.inference import PersonDetector, read_boxes
 from mmpose_ext.inference.drawing import PoseDrawer
-from mmpose_ext.inference.files import list_images, read_image
-from mmpose_ext.inference.image_run import ImageRun
+from mmpose_ext.inference.files import list_images
 from mmpose_ext.inference.outputs import plan_outputs
 from mmpose_ext.inference.poses import is_bottomup
 
@@ -40,31 +35,18 @@ Finder = Callable[[Dict[Path, np.ndarray]], List[Optional[np.ndarray]]]
 
 def parse_args(argv=None):
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('input', help='image, folder of images, or glob')
+    add_image_arguments(
+        parser,
+        8,
+        'images per step of the detector, persons per step of a top-down pose '
+        'model',
+    )
     add_model_arguments(parser)
     parser.add_argument(
         '--boxes', help='file of detect_persons.py, instead of a detector'
     )
     parser.add_argument(
         '--ann-file', help='COCO annotation file with the image ids of --boxes'
-    )
-    parser.add_argument(
-        '--out-dir',
-        required=True,
-        help='pictures go to its folder visualizations, JSON to predictions',
-    )
-    parser.add_argument(
-        '--overwrite', action='store_true', help='replace existing outputs'
-    )
-    parser.add_argument(
-        '--resume', action='store_true', help='skip images with outputs'
-    )
-    parser.add_argument(
-        '--batch-size',
-        type=positive_int,
-        default=8,
-        help='images per step of the detector, persons per step of a '
-        'top-down pose model (default: 8)',
     )
     # The checkpoint may stand behind options.
     return parser.parse_intermixed_args(argv)
@@ -119,45 +101,16 @@ def main(argv=None) -> None:
     outputs = plan_outputs(paths, args.out_dir, args.overwrite, args.resume)
     check_boxes(args)
     model, detector = load_models(args)
-    find_persons = build_finder(args, paths, model, detector)
+    find = build_finder(args, paths, model, detector)
     estimate = PoseEstimation(model, args.score_thr, args.batch_size)
     draw = PoseDrawer(model.dataset_meta, args.kpt_thr)
-    meta = describe_keypoints(model.dataset_meta)
 
-    def draw_poses(item: tuple) -> Tuple[InstanceData, np.ndarray]:
+    def draw_poses(item: tuple) -> Tuple[List[dict], np.ndarray]:
         image, boxes = item
         poses = estimate(image, boxes)
-        return poses, draw(image, poses)
+        return split_instances(poses), draw(image, poses)
 
-    todo, persons = list(outputs), 0
-    run = ImageRun(args.input, len(todo))
-    with Progress(console=Console(stderr=True)) as progress:
-        bar = progress.add_task('Estimating poses', total=len(todo))
-        for i in range(0, len(todo), args.batch_size):
-            batch = todo[i : i + args.batch_size]
-            images = dict(run.each(read_image, dict(zip(batch, batch))))
-            found = run.batch(find_persons, images)
-            items = {path: (images[path], found[path]) for path in found}
-            for path, (poses, picture) in run.each(draw_poses, items):
-                write_jpeg(outputs[path].picture, picture)
-                height, width = images[path].shape[:2]
-                write_json(
-                    outputs[path].prediction,
-                    {
-                        'meta_info': {
-                            **meta,
-                            'image': str(path),
-                            'width': width,
-                            'height': height,
-                        },
-                        'instance_info': split_instances(poses),
-                    },
-                )
-                persons += len(poses)
-            progress.advance(bar, len(batch))
-    estimate.report_nobody()
-    print(f'{persons} persons in {run.done} images: {args.out_dir}')
-    run.finish()
+    draw_images(args, outputs, model.dataset_meta, find, draw_poses, estimate)
 
 
 if __name__ == '__main__':

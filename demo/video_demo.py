@@ -12,13 +12,12 @@ and writing do not count.
 """
 
 import argparse
-import math
 import statistics
 from itertools import islice
 from pathlib import Path
 from typing import Union
 
-import mmpose_ext  # noqa: F401  # isort: skip  first: it mends the others
+import mmpose_ext  # noqa: F401  # isort: skip  first: it repairs the others
 import numpy as np
 from mmengine.structures import InstanceData
 from mmpose.structures import split_instances
@@ -32,7 +31,7 @@ from mmpose_ext.demos import (
     describe_keypoints,
     load_models,
 )
-from mmpose_ext.engine.arguments import positive_int
+from mmpose_ext.engine.arguments import positive_int, positive_number
 from mmpose_ext.errors import InputError, run_tool
 from mmpose_ext.files import write_json
 from mmpose_ext.inference.drawing import PoseDrawer, draw_label
@@ -65,7 +64,7 @@ def parse_args(argv=None):
     )
     parser.add_argument(
         '--fps',
-        type=frame_rate,
+        type=positive_number,
         help='of the output video (default: that of the input, 25 for images)',
     )
     parser.add_argument(
@@ -82,18 +81,6 @@ def parse_args(argv=None):
     )
     # The checkpoint may stand behind options.
     return parser.parse_intermixed_args(argv)
-
-
-def frame_rate(text: str) -> float:
-    try:
-        rate = float(text)
-    except ValueError:
-        rate = 0.0
-    if not 0 < rate < math.inf:
-        raise argparse.ArgumentTypeError(
-            f"expected frames per second above zero, got '{text}'"
-        )
-    return rate
 
 
 def check_outputs(args, frames: Union[VideoFile, FrameFiles]) -> None:

@@ -2,26 +2,63 @@
 
 import argparse
 import math
-from typing import Optional, Tuple
+import sys
+from pathlib import Path
+from typing import Callable, Dict, Optional, Sequence, Tuple
 
 import numpy as np
 from mmengine.device import get_device
 from mmengine.structures import InstanceData
+from rich.console import Console
+from rich.progress import Progress
 from torch import nn
 
-from .arguments import finite, positive_int
+from .arguments import finite
 from .deploy import PoseModel
 from .deploy.runtimes import is_exported
-from .engine.arguments import finite_number, usable_device
+from .engine.arguments import finite_number, positive_int, usable_device
 from .engine.config import load_config
 from .errors import InputError
-from .inference.outputs import report_nobody
+from .files import write_jpeg, write_json
+from .inference.files import read_image
+from .inference.image_run import ImageRun
+from .inference.outputs import Outputs
 from .inference.persons import PersonDetector
 from .inference.poses import estimate_poses, is_bottomup, load_pose_model
 
 
+def add_image_arguments(
+    parser: argparse.ArgumentParser, batch_size: int, step: str
+) -> None:
+    """Add what the demos of images read and write.
+
+    Args:
+        parser (argparse.ArgumentParser): Still without positional arguments.
+        batch_size (int): The default.
+        step (str): What takes so many images at once.
+    """
+    parser.add_argument('input', help='image, folder of images, or glob')
+    parser.add_argument(
+        '--out-dir',
+        required=True,
+        help='pictures go to its folder visualizations, JSON to predictions',
+    )
+    parser.add_argument(
+        '--overwrite', action='store_true', help='replace existing outputs'
+    )
+    parser.add_argument(
+        '--resume', action='store_true', help='skip images with outputs'
+    )
+    parser.add_argument(
+        '--batch-size',
+        type=positive_int,
+        default=batch_size,
+        help=f'{step} (default: {batch_size})',
+    )
+
+
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of the models and of what is drawn of theirs."""
+    """Add the models, and :func:`add_result_arguments`."""
     parser.add_argument(
         'pose_config',
         help='config of a pose model, or a file of tools/deploy/export.py',
@@ -88,8 +125,7 @@ def load_models(
             f'{args.pose_config} is of a bottom-up model, which finds the '
             f'persons itself: leave out --det-config {args.det_config}'
         )
-    # Without --score-thr, which is for PoseEstimation: it tells of the scores
-    # below.
+    # Without --score-thr: PoseEstimation reports the scores below it, too.
     detector = PersonDetector(
         load_config(args.det_config), args.det_checkpoint, args.device
     )
@@ -111,8 +147,51 @@ def _load_pose_model(args: argparse.Namespace) -> nn.Module:
     return PoseModel(config, args.device or 'cpu').model
 
 
-class PoseEstimation:
-    """The persons of images who score enough, and a hint if none ever does.
+class ScoreThreshold:
+    """Who scores enough, with a hint if nobody does in any image.
+
+    Args:
+        score_thr (float): The lowest score that is enough.
+
+    Raises:
+        ValueError: If ``score_thr`` is not a finite number.
+    """
+
+    def __init__(self, score_thr: float):
+        self.score_thr = finite('score_thr', score_thr)
+        self._highest = -math.inf
+        self._images = 0
+
+    def select(self, scores: Sequence[float]) -> np.ndarray:
+        """Select persons of an image.
+
+        Args:
+            scores (Sequence[float]): The scores of all persons that were
+                found in it.
+
+        Returns:
+            np.ndarray: Of shape (N,), bool: which of them score enough.
+        """
+        self._images += 1
+        self._highest = max([self._highest, *scores])
+        return np.asarray(scores) >= self.score_thr
+
+    def report_nobody(self) -> None:
+        """Say on stderr why, if no image had a person who scores enough."""
+        if self._images == 0 or self._highest >= self.score_thr:
+            return
+        if self._highest == -math.inf:
+            hint = 'no person was found, of whatever score'
+        else:
+            hint = (
+                f'no person scored at least {self.score_thr:g}: the highest '
+                f'score was {self._highest:.3g}, see --score-thr'
+            )
+        print(hint, file=sys.stderr)
+
+
+class PoseEstimation(ScoreThreshold):
+    """The poses of the persons of images who score enough.
 
     Args:
         model (nn.Module): See :func:`load_pose_model`.
@@ -121,22 +200,15 @@ class PoseEstimation:
             32.
 
     Raises:
-        ValueError: If ``score_thr`` is no finite number, or ``batch_size`` no
-            whole number above 0.
-
-    Attributes:
-        highest (float): The highest score of a person in all images so far,
-            minus infinity where there was none.
+        ValueError: If ``score_thr`` is not a finite number.
     """
 
     def __init__(
         self, model: nn.Module, score_thr: float, batch_size: int = 32
     ):
+        super().__init__(score_thr)
         self.model = model
-        self.score_thr = finite('score_thr', score_thr)
-        self.batch_size = positive_int('batch_size', batch_size)
-        self.highest = -math.inf
-        self._images = 0
+        self.batch_size = batch_size
 
     def __call__(
         self, image: np.ndarray, boxes: Optional[np.ndarray] = None
@@ -153,25 +225,15 @@ class PoseEstimation:
         """
         if boxes is None:
             poses = estimate_poses(self.model, image, score_thr=-math.inf)
-            scores = np.array(poses.bbox_scores)
-            poses = poses[scores >= self.score_thr]
-        else:  # these have scores before poses, which take their time
-            scores = boxes[:, 4]
-            poses = estimate_poses(
-                self.model, image, boxes, self.batch_size, self.score_thr
-            )
-        self._images += 1
-        self.highest = max([self.highest, *scores])
-        return poses
-
-    def report_nobody(self) -> None:
-        """Tell why on stderr, if no image had a person who scores enough."""
-        if self._images:
-            report_nobody(self.highest, self.score_thr)
+            return poses[self.select(poses.bbox_scores)]
+        boxes = boxes[self.select(boxes[:, 4])]
+        return estimate_poses(
+            self.model, image, boxes, self.batch_size, -math.inf
+        )
 
 
 def describe_keypoints(dataset_meta: dict) -> dict:
-    """The part of a file of poses that tells what its keypoints are.
+    """What a file of poses says of its keypoints.
 
     Args:
         dataset_meta (dict): The ``dataset_meta`` of the pose model.
@@ -181,3 +243,50 @@ def describe_keypoints(dataset_meta: dict) -> dict:
         'keypoint_names': list(dataset_meta['keypoint_id2name'].values()),
         'skeleton_links': dataset_meta['skeleton_links'],
     }
+
+
+def draw_images(
+    args: argparse.Namespace,
+    outputs: Dict[Path, Outputs],
+    dataset_meta: dict,
+    find: Callable[[Dict[Path, np.ndarray]], list],
+    draw: Callable[[tuple], Tuple[list, np.ndarray]],
+    threshold: ScoreThreshold,
+) -> None:
+    """Write the picture and the JSON of each image, then a summary.
+
+    Images that fail are skipped, see :class:`ImageRun`.
+
+    Args:
+        args (argparse.Namespace): With :func:`add_image_arguments`.
+        outputs (Dict[Path, Outputs]): See :func:`plan_outputs`.
+        dataset_meta (dict): The ``dataset_meta`` of the pose model.
+        find (Callable): From a batch of images by path to what each has, to
+            be passed to ``draw``.
+        draw (Callable): From an image and what ``find`` has for it to the
+            persons, as entries of the JSON file, and the picture.
+        threshold (ScoreThreshold): What ``draw`` selects persons by.
+    """
+    meta = describe_keypoints(dataset_meta)
+    todo, persons = list(outputs), 0
+    run = ImageRun(args.input, len(todo))
+    with Progress(console=Console(stderr=True)) as progress:
+        bar = progress.add_task('Finding persons', total=len(todo))
+        for i in range(0, len(todo), args.batch_size):
+            batch = todo[i : i + args.batch_size]
+            images = dict(run.each(read_image, dict(zip(batch, batch))))
+            found = run.batch(find, images)
+            items = {path: (images[path], found[path]) for path in found}
+            for path, (instances, picture) in run.each(draw, items):
+                write_jpeg(outputs[path].picture, picture)
+                height, width = images[path].shape[:2]
+                image = dict(image=str(path), width=width, height=height)
+                content = dict(
+                    meta_info={**meta, **image}, instance_info=instances
+                )
+                write_json(outputs[path].prediction, content)
+                persons += len(instances)
+            progress.advance(bar, len(batch))
+    threshold.report_nobody()
+    print(f'{persons} persons in {run.done} images: {args.out_dir}')
+    run.finish()

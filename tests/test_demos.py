@@ -1,8 +1,10 @@
 """What the demos have in common."""
 
 import argparse
+import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -16,12 +18,16 @@ from mmpose.models import build_pose_estimator
 from mmpose_ext import demos
 from mmpose_ext.demos import (
     PoseEstimation,
+    ScoreThreshold,
+    add_image_arguments,
     add_model_arguments,
     describe_keypoints,
+    draw_images,
     load_models,
 )
 from mmpose_ext.errors import InputError
 from mmpose_ext.inference.files import _natural, list_images
+from mmpose_ext.inference.outputs import plan_outputs
 
 BOTTOMUP = Path(__file__).with_name('tiny_bottomup.py')
 
@@ -30,6 +36,10 @@ def save_random_weights(config, path) -> str:
     model = build_pose_estimator(Config.fromfile(config).model)
     torch.save(dict(state_dict=model.state_dict(), meta={}), path)
     return str(path)
+
+
+def list_files(folder):
+    return sorted(folder.iterdir())
 
 
 def load(*arguments):
@@ -154,22 +164,62 @@ def test_the_order_is_total(names, random):
     assert sorted(paths, key=_natural) == order
 
 
-@pytest.mark.parametrize(
-    ('name', 'value'),
-    [
-        ('score_thr', float('nan')),
-        ('score_thr', float('inf')),
-        ('score_thr', '0.3'),
-        ('score_thr', None),
-        ('batch_size', 0),
-        ('batch_size', -1),
-        ('batch_size', 1.5),
-    ],
-)
-def test_numbers_that_are_none(name, value):
-    options = {'score_thr': 0.3, name: value}
-    with pytest.raises(ValueError, match=f'^{name} must be .*{value!r}$'):
-        PoseEstimation(None, **options)
+def test_images_are_drawn(tmp_path, capsys):
+    meta = dict(dataset_name='x', keypoint_id2name={0: 'a'}, skeleton_links=[])
+    parser = argparse.ArgumentParser()
+    add_image_arguments(parser, 2, 'images')
+    out = tmp_path / 'out'
+    args = parser.parse_args([str(tmp_path), '--out-dir', str(out)])
+    for i in (1, 2, 4, 5):
+        picture = np.full((20, 30 + i, 3), 10 * i, np.uint8)
+        cv2.imwrite(str(tmp_path / f'{i}.png'), picture)
+    (tmp_path / '3.png').touch()
+    outputs = plan_outputs(list_images(str(tmp_path)), out)
+    threshold, batches = ScoreThreshold(0.3), []
+
+    def find(images):
+        batches.append([path.stem for path in images])
+        return [[0.5] * image[0, 0, 0] for image in images.values()]
+
+    def draw(item):
+        image, scores = item
+        if len(scores) == 40:
+            raise InputError('too many')
+        threshold.select(scores)
+        return [dict(score=score) for score in scores], 255 - image
+
+    with pytest.raises(SystemExit, match='1'):
+        draw_images(args, outputs, meta, find, draw, threshold)
+    assert batches == [['1', '2'], ['4'], ['5']]
+    printed = capsys.readouterr()
+    assert printed.out == f'80 persons in 3 images: {out}\n'
+    assert 'Finding persons' in printed.err
+    assert 'no person' not in printed.err
+    names = ', '.join(f"'{tmp_path / name}.png'" for name in '34')
+    assert printed.err.endswith(f'3 of 5 images done; skipped: {names}\n')
+    for kind in ('visualizations', 'predictions'):
+        assert [path.stem for path in list_files(out / kind)] == [*'125']
+    assert json.loads((out / 'predictions/2.json').read_text()) == dict(
+        meta_info=dict(
+            dataset_name='x', keypoint_names=['a'], skeleton_links=[],
+            image=str(tmp_path / '2.png'), width=32, height=20,
+        ),
+        instance_info=[dict(score=0.5)] * 20,
+    )  # fmt: skip
+    drawn = cv2.imread(str(out / 'visualizations/2.jpg')).astype(int)
+    assert drawn.shape == (20, 32, 3)
+    assert np.abs(drawn - 235).max() < 3
+
+    outputs = {tmp_path / '1.png': outputs[tmp_path / '1.png']}
+    threshold = ScoreThreshold(0.6)
+    draw_images(args, outputs, meta, find, draw, threshold)
+    assert 'the highest score was 0.5,' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('value', [float('nan'), float('inf'), '0.3', None])
+def test_scores_that_are_not_finite_numbers(value):
+    with pytest.raises(ValueError, match=f'^score_thr must be .*{value!r}$'):
+        PoseEstimation(None, value)
 
 
 @pytest.mark.parametrize('option', ['--score-thr', '--kpt-thr'])

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-import mmpose_ext  # isort: skip  first, because it mends what others import
+import mmpose_ext  # isort: skip  first: it repairs the others
 import mmengine.dist as dist
 from mmengine.config import Config, DictAction
 from mmengine.device import get_device

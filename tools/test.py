@@ -2,7 +2,7 @@
 
 import argparse
 
-import mmpose_ext  # isort: skip  first, because it mends what others import
+import mmpose_ext  # isort: skip  first: it repairs the others
 import mmengine
 from mmengine.dist import is_main_process
 from mmengine.evaluator import DumpResults

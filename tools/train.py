@@ -4,7 +4,7 @@ import argparse
 import logging
 from typing import Union
 
-import mmpose_ext  # isort: skip  first, because it mends what others import
+import mmpose_ext  # isort: skip  first: it repairs the others
 import torch
 from mmengine.device import get_device
 from mmengine.logging import print_log

@@ -1,8 +1,6 @@
-"""Where the demos of images write, and what they tell at the end."""
+"""Where the demos write."""
 
-import math
 import os
-import sys
 from itertools import chain
 from pathlib import Path
 from typing import Dict, Iterable, NamedTuple, Sequence, Union
@@ -89,23 +87,3 @@ def check_inputs_stay(
                 f"output '{path}' would replace its own input: choose another "
                 'name or folder'
             )
-
-
-def report_nobody(highest: float, score_thr: float) -> None:
-    """Tell why on stderr, if no image had a person who scores enough.
-
-    Args:
-        highest (float): The highest score of a person in all images, minus
-            infinity where there was none.
-        score_thr (float): The score that is enough.
-    """
-    if highest >= score_thr:
-        return
-    if highest == -math.inf:
-        hint = 'no person was found, of whatever score'
-    else:
-        hint = (
-            f'no person scored at least {score_thr:g}: the highest score was '
-            f'{highest:.3g}, see --score-thr'
-        )
-    print(hint, file=sys.stderr)

@@ -1,6 +1,7 @@
 """The frames of a video, read and written, and the time that each takes."""
 
 import errno
+import math
 import os
 import time
 import warnings
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Callable, Iterator, List, Optional, Sequence, Tuple, Union
 
 import cv2
+import mmcv
 import numpy as np
 import torch
 
@@ -50,33 +52,29 @@ class VideoFile:
         check_file(path, 'video')
         self.path = Path(path)
         self.paths = [self.path]
-        capture = cv2.VideoCapture(str(path))
-        if not capture.read()[0]:
+        video = mmcv.VideoReader(str(path))
+        if video.read() is None:
             raise InputError(f"video '{path}' cannot be decoded")
-        fps = capture.get(cv2.CAP_PROP_FPS)
-        self.fps = fps if 0 < fps < float('inf') else DEFAULT_FPS
-        self.number = max(int(capture.get(cv2.CAP_PROP_FRAME_COUNT)), 0)
+        self.fps = video.fps if 0 < video.fps < math.inf else DEFAULT_FPS
+        self.number = max(video.frame_cnt, 0)
 
     def __iter__(self) -> Iterator[Frame]:
-        capture = cv2.VideoCapture(str(self.path))
-        i = 0
-        while capture.grab():
-            i += 1
-            yield f'{i:06d}.jpg', partial(self._decode, capture, i)
-        if i < self.number:
+        video = mmcv.VideoReader(str(self.path), cache_capacity=1)
+        # Not `for image in video`, which seeks first: inexact in some formats.
+        while (image := video.read()) is not None:
+            yield f'{video.position:06d}.jpg', partial(np.asarray, image)
+        # The reader also stops at a frame that is there but is damaged.
+        if video.vcap.get(cv2.CAP_PROP_POS_FRAMES) > video.position:
+            raise InputError(
+                f"frame {video.position + 1} of video '{self.path}' cannot be "
+                'decoded'
+            )
+        if video.position < self.number:
             warnings.warn(
-                f"video '{self.path}' ends after {i} of {self.number} frames; "
-                'it may be damaged',
+                f"video '{self.path}' ends after {video.position} of "
+                f'{self.number} frames; it may be damaged',
                 stacklevel=2,
             )
-
-    def _decode(self, capture: cv2.VideoCapture, i: int) -> np.ndarray:
-        good, image = capture.retrieve()
-        if not good:
-            raise InputError(
-                f"frame {i} of video '{self.path}' cannot be decoded"
-            )
-        return image
 
 
 class FrameFiles:

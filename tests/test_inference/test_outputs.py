@@ -1,14 +1,9 @@
-import math
 from pathlib import Path
 
 import pytest
 
 from mmpose_ext.errors import InputError
-from mmpose_ext.inference.outputs import (
-    check_inputs_stay,
-    plan_outputs,
-    report_nobody,
-)
+from mmpose_ext.inference.outputs import check_inputs_stay, plan_outputs
 
 
 @pytest.fixture
@@ -69,24 +64,6 @@ def test_inputs_are_not_replaced(tmp_path, option):
     image.write_bytes(b'image')
     with pytest.raises(InputError, match=r"x\.jpg' would replace"):
         plan_outputs([image], tmp_path, **{option: True})
-
-
-@pytest.mark.parametrize(
-    ('highest', 'told'),
-    [
-        (-math.inf, 'no person was found, of whatever score'),
-        (
-            0.1234,
-            'no person scored at least 0.3: the highest score was 0.123, see '
-            '--score-thr',
-        ),
-        (0.3, ''),
-        (0.9, ''),
-    ],
-)
-def test_hint(capsys, highest, told):
-    report_nobody(highest, 0.3)
-    assert capsys.readouterr().err.strip() == told
 
 
 def test_inputs_stay(tmp_path, monkeypatch):
