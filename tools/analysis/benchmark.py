@@ -102,7 +102,9 @@ def parse_args():
         metavar='CxHxW',
         help='the maps that a module by itself gets',
     )
-    parser.add_argument('--batch', type=positive_int, default=1)
+    parser.add_argument(
+        '--batch', type=positive_int, default=1, help='default: 1'
+    )
     parser.add_argument(
         '--persons',
         type=positive_int,

@@ -15,7 +15,7 @@ def parse_args():
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument('log', metavar='RESULTS.jsonl')
+    parser.add_argument('log', metavar='RESULTS.jsonl', help='results')
     parser.add_argument(
         '--out',
         default='docs/benchmarks.md',

@@ -63,7 +63,9 @@ def parse_args():
         help='folder for expansion_upper_bound.png and .json, and for the '
         'log (default: work_dirs/ and the name of the config)',
     )
-    parser.add_argument('--device', type=usable_device, default='cpu')
+    parser.add_argument(
+        '--device', type=usable_device, default='cpu', help='default: cpu'
+    )
     parser.add_argument(
         '--overwrite', action='store_true', help='replace existing results'
     )

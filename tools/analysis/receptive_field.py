@@ -108,7 +108,9 @@ def parse_args():
         required=True,
         help='folder for KEYPOINT.jpg, receptive_field.npz and .json',
     )
-    parser.add_argument('--device', type=usable_device, default='cpu')
+    parser.add_argument(
+        '--device', type=usable_device, default='cpu', help='default: cpu'
+    )
     parser.add_argument(
         '--overwrite', action='store_true', help='replace existing results'
     )

@@ -66,7 +66,12 @@ def parse_args(argv=None):
     )
     parser.add_argument('config', help='config of a pose model')
     parser.add_argument('checkpoint', help='file or URL of its weights')
-    parser.add_argument('--format', choices=SUFFIXES, required=True)
+    parser.add_argument(
+        '--format',
+        choices=SUFFIXES,
+        required=True,
+        help='of the file to write',
+    )
     parser.add_argument(
         '--out',
         help='file to write, .onnx or .xml (default: the name of the config, '

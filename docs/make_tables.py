@@ -1,0 +1,144 @@
+"""Write classes.md and tools.md, two pages that are read off the code.
+
+After a change to a registered class or to a command line, run this in the
+root of the checkout: ``python -m docs.make_tables``. A test compares both
+pages with the code.
+"""
+
+import argparse
+import importlib
+import inspect
+import pkgutil
+import re
+import runpy
+from pathlib import Path
+from typing import Iterator, Tuple
+from unittest.mock import patch
+
+import mmpose_ext  # isort: skip  first, because it repairs what others import
+import mmdet.registry
+import mmpose.registry
+from mmengine.fileio.backends import backends
+from mmengine.registry import Registry
+
+ROOT = Path(__file__).resolve().parents[1]
+MADE = '<!-- Made by `python -m docs.make_tables`: do not edit. -->'
+# Where a config names a class: by the first pattern that is found in its
+# registry and full name.
+PLACES = {
+    r'\.backbones\.': 'model.backbone',
+    r'\.necks\.': 'model.neck',
+    r'RoIHead$': 'model.roi_head',
+    r'KeypointHead$': 'model.roi_head.keypoint_head',
+    r'\.heads\.': 'model.head',
+    r'Context$': 'context',
+    r'Norm2d$': 'norm_cfg',
+    r'DCN$': 'dcn, conv_cfg',
+    r'TTA$': 'tta_model',
+    r'Estimator$': 'model',
+    r'\.KEYPOINT_CODECS ': 'codec',
+    r'\.TRANSFORMS ': 'pipeline',
+    r'\.DATASETS ': 'dataset',
+    r'\.METRICS ': 'val_evaluator, test_evaluator',
+    r'\.HOOKS ': 'custom_hooks',
+    r'_CONSTRUCTORS ': 'optim_wrapper.constructor',
+    r'\.VISUALIZERS ': 'visualizer',
+    r'^mmengine\.fileio ': 'backend_args.backend',
+}
+
+
+class HelpAsked(BaseException):
+    """Carries the parser that was about to print its help."""
+
+
+def as_cell(text: str) -> str:
+    """Text of a docstring or of a help, for a cell of a Markdown table."""
+    text = re.sub(r'`([^`<]+) <(\S+)>`_', r'[\1](\2)', ' '.join(text.split()))
+    return re.sub(r':\w+:(?=`)', '', text).replace('``', '`').replace('|', '/')
+
+
+def find_classes() -> Iterator[Tuple[str, str, type]]:
+    """Registry, registered name and class of all that the package holds."""
+    for module in pkgutil.walk_packages(mmpose_ext.__path__, 'mmpose_ext.'):
+        importlib.import_module(module.name)
+    named = {'mmengine.fileio': backends}
+    for library in (mmpose.registry, mmdet.registry):
+        for name, registry in vars(library).items():
+            if isinstance(registry, Registry):
+                name = f'{registry.scope}.{name.replace("MMENGINE_", "")}'
+                named[name] = registry.module_dict
+    for registry, classes in named.items():
+        for name, cls in classes.items():
+            if cls.__module__.startswith('mmpose_ext.'):
+                yield registry, name, cls
+
+
+def make_classes() -> str:
+    rows = []
+    for registry, name, cls in find_classes():
+        found = f'{registry} {cls.__module__}.{name}'
+        places = (p for regex, p in PLACES.items() if re.search(regex, found))
+        summary = as_cell(inspect.getdoc(cls).split('\n\n')[0])
+        where = f'`{registry}` | `{next(places)}`'
+        rows.append(f'| {where} | `{name}` | {summary} |')
+    head = ['| registry | place in a config | class | what it is |']
+    head += ['| --- | --- | --- | --- |']
+    return '\n'.join([MADE, '', '# Classes', '', *head, *sorted(rows), ''])
+
+
+def parser_of(script: Path) -> argparse.ArgumentParser:
+    """What prints the help of a script."""
+
+    def ask(parser, file=None):
+        raise HelpAsked(parser)
+
+    help_of = patch('argparse.ArgumentParser.print_help', ask)
+    arguments = patch('sys.argv', [str(script), '--help'])
+    # A default that differs between machines.
+    device = patch('mmengine.device.utils.DEVICE', 'a GPU, or cpu without one')
+    with help_of, arguments, device:
+        try:
+            runpy.run_path(str(script), run_name='__main__')
+        except HelpAsked as e:
+            return e.args[0]
+    raise ValueError(f'{script} prints no help')
+
+
+def make_row(action: argparse.Action) -> str:
+    """An argument as it is written, such as ``--shape H W``, and its help."""
+    names = ', '.join(action.option_strings)
+    metavar = action.metavar or (action.dest.upper() if names else action.dest)
+    if action.choices and not action.metavar:
+        metavar = ' or '.join(map(str, action.choices))
+    if isinstance(action.nargs, int):
+        single = [metavar] * action.nargs
+        value = ' '.join(metavar if isinstance(metavar, tuple) else single)
+    else:
+        forms = {'?': '[{}]', '*': '[{} ...]', '+': '{} ...', None: '{}'}
+        value = forms[action.nargs].format(metavar)
+    needed = 'required; ' if names and action.required else ''
+    meaning = needed + as_cell((action.help or '') % vars(action))
+    return f'| `{" ".join([names, value]).strip()}` | {meaning} |'
+
+
+def make_tools() -> str:
+    lines = [MADE, '', '# Tools']
+    scripts = (p for d in ('demo', 'tools') for p in (ROOT / d).rglob('*.py'))
+    for script in sorted(scripts):
+        parser = parser_of(script)
+        lines += ['', f'## {script.relative_to(ROOT).as_posix()}', '']
+        lines += ['```text', parser.description.strip(), '```', '']
+        lines += ['| argument | meaning |', '| --- | --- |']
+        for action in parser._actions[1:]:  # the first is --help
+            if action.help != argparse.SUPPRESS:
+                lines.append(make_row(action))
+        if parser.epilog:
+            lines += ['', parser.epilog]
+    return '\n'.join([*lines, ''])
+
+
+PAGES = {'docs/classes.md': make_classes, 'docs/tools.md': make_tools}
+
+if __name__ == '__main__':
+    for page, make in PAGES.items():
+        (ROOT / page).write_text(make(), encoding='utf-8')

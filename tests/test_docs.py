@@ -1,0 +1,85 @@
+"""The documents name what there is, and the generated pages are current."""
+
+import importlib
+import re
+import runpy
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCUMENTS = sorted(
+    path
+    for pattern in ('*.md', 'docs/*.md', 'configs/*/README.md')
+    for path in ROOT.glob(pattern)
+    if path.name != 'CHANGELOG.md'  # names what once was, too
+)
+TABLES = runpy.run_path(str(ROOT / 'docs/make_tables.py'))
+# A path of this repository, which may be a glob.
+PATH = re.compile(
+    r'(?<![\w./:-])((?:benchmarks|configs|demo|docs|mmpose_ext|requirements|'
+    r'tests|tools)/[\w./*-]*[\w*])'
+)
+COMMAND = re.compile(
+    r'(?:python|torch\.distributed\.run .*?) ((?:tools|demo)/\S+\.py)(.*)|'
+    r'mim run mmpose_ext (\w+)(.*)'
+)
+
+
+def resolve(name):
+    """The module, class or function of a dotted name."""
+    module, *attributes = name.split('.')
+    found = importlib.import_module(module)
+    for attribute in attributes:
+        module = f'{module}.{attribute}'
+        if not hasattr(found, attribute):
+            importlib.import_module(module)
+        found = getattr(found, attribute)
+    return found
+
+
+@pytest.mark.parametrize('page', TABLES['PAGES'])
+def test_generated_pages_are_current(page):
+    made = TABLES['PAGES'][page]()
+    assert '|  |' not in made, 'an argument or a class without a word on it'
+    again = 'python -m docs.make_tables'
+    assert (ROOT / page).read_text() == made, f'run {again}'
+
+
+def test_links_lead_to_files():
+    for document in DOCUMENTS:
+        for link in re.findall(r'\]\(([^)\s]+)\)', document.read_text()):
+            local = document.parent / link.partition('#')[0]
+            assert '://' in link or local.exists(), f'{document}: {link}'
+
+
+def test_paths_exist():
+    for document in DOCUMENTS:
+        for path in PATH.findall(document.read_text()):
+            assert list(ROOT.glob(path)), f'{document}: {path}'
+
+
+def test_dotted_names_can_be_imported():
+    names = {
+        name
+        for document in DOCUMENTS
+        for name in re.findall(r'\bmmpose_ext(?:\.\w+)+', document.read_text())
+    }
+    assert len(names) > 5
+    for name in names:
+        resolve(name)
+
+
+def test_options_of_commands_exist():
+    parsers, checked = {}, 0
+    for document in DOCUMENTS:
+        text = document.read_text().replace('\\\n', ' ')
+        for path, options, tool, others in COMMAND.findall(text):
+            path = path or f'tools/{tool}.py'
+            if path not in parsers:
+                parsers[path] = TABLES['parser_of'](ROOT / path)
+            known = parsers[path]._option_string_actions
+            for option in re.findall(r'\s(--[\w-]+)', options or others):
+                assert option in known, f'{document}: {path} {option}'
+                checked += 1
+    assert checked > 50
