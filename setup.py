@@ -10,7 +10,7 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 ROOT = Path(__file__).parent
-MMDET = 'mmdet>=3.0,<4'
+DETECTION = ['mmdet>=3.0,<4', 'pycocotools>=2.0.2']
 
 
 def read_version() -> str:
@@ -58,8 +58,8 @@ setup(
         # mmcv. A plain pip would compile mmcv without its ops, and would
         # put it beside a maintained fork that has the same import name.
         # MMPose's heads import MMDetection.
-        'mim': ['mmengine>=0.10,<1', 'mmcv>=2.1,<2.3', MMDET],
-        'detection': [MMDET],
+        'mim': ['mmengine>=0.10,<1', 'mmcv>=2.1,<2.3', *DETECTION],
+        'detection': DETECTION,
         'deploy': read_requirements('deploy.txt'),
         'tests': read_requirements('tests.txt'),
     },

@@ -12,7 +12,6 @@ import pytest
 import yaml
 from mim.utils import recursively_find
 from modelindex.load_model_index import load as load_model_index
-from packaging.requirements import Requirement
 
 import mmpose_ext
 
@@ -20,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SOURCES = (
     'setup.py', 'pyproject.toml', 'MANIFEST.in', 'LICENSE', 'README.md',
     'model-index.yml', 'requirements', 'mmpose_ext', 'configs', 'tools',
-    'demo',
+    'demo', 'benchmarks',
 )  # fmt: skip
 METHODS = sorted(p.parent for p in ROOT.glob('configs/*/metafile.yml'))
 
@@ -35,11 +34,6 @@ def files_of(folder, *suffixes):
 
 def read_yaml(path):
     return yaml.safe_load((ROOT / path).read_text())
-
-
-def read_requirements(name):
-    lines = (ROOT / 'requirements' / name).read_text().splitlines()
-    return [Requirement(x) for x in lines if x and not x.startswith('#')]
 
 
 def run_python(*args, **kwargs):
@@ -59,6 +53,8 @@ def wheel(tmp_path_factory):
     """The wheel, built in a copy for the checkout to stay as it is."""
     copy = tmp_path_factory.mktemp('checkout')
     for name in SOURCES:
+        if not (ROOT / name).exists():
+            continue
         if (ROOT / name).is_dir():
             shutil.copytree(ROOT / name, copy / name, symlinks=True)
         else:
@@ -165,23 +161,6 @@ def test_citation():
         for author in work['authors']:
             assert set(author) in ({'name'}, {'family-names', 'given-names'})
     assert citation['message']
-
-
-def test_pinned_packages_are_within_the_bounds():
-    pinned = {r.name: r for r in read_requirements('constraints.txt')}
-    setup = (ROOT / 'setup.py').read_text()
-    extras = re.findall(r"'((?:mm\w+)[<>=][^']+)'", setup)
-    assert len(extras) == 3  # mmengine, mmcv, mmdet
-    bounds = [
-        *read_requirements('runtime.txt'),
-        *read_requirements('tests.txt'),
-        *map(Requirement, extras),
-    ]
-    checked = [r for r in bounds if r.name in pinned]
-    assert {r.name for r in checked} >= {'torch', 'numpy', 'mmpose', 'mmcv'}
-    for requirement in checked:
-        (pin,) = pinned[requirement.name].specifier
-        assert requirement.specifier.contains(pin.version), requirement
 
 
 def test_model_index_lists_the_models_of_every_method():
