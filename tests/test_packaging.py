@@ -21,6 +21,7 @@ SOURCES = (
     'model-index.yml', 'requirements', 'mmpose_ext', 'configs', 'tools',
     'demo', 'benchmarks',
 )  # fmt: skip
+TASKS = ('Body 2D Keypoint', 'Instance Segmentation', 'Object Detection')
 METHODS = sorted(p.parent for p in ROOT.glob('configs/*/metafile.yml'))
 
 
@@ -185,8 +186,17 @@ def test_metafile_configs_and_readme_agree(method):
         assert model['Name'] == path.stem
         assert model['In Collection'] in collections
         assert f']({path.name})' in readme
+        for result in model['Results']:
+            assert result['Task'] in TASKS
+            assert result['Dataset'] == model['Metadata']['Training Data']
+            # None but our own, which a table of the README has.
+            for value in result['Metrics'].values():
+                assert re.search(rf'\|[ *]+{value}[ *]+\|', readme)
     for collection in metafile['Collections']:
         assert (ROOT / collection['README']).parent == method
+        assert collection['Paper']['URL'].startswith('https://')
+        assert collection['Paper']['Title']
+        assert collection['Metadata']['Architecture']
 
 
 def test_ci_runs_the_test_command_of_the_readme():

@@ -1,31 +1,16 @@
 # A small 2-stage network on the crops of single persons that
-# tools/make_toy_persons.py makes in LIP's layout, sized to train on two CPU
-# cores.
-_base_ = ['./gccpm-2stage_ushape_mobilenet-v1_1xb32-100e_lip-256x256.py']
+# tools/make_toy_persons.py makes in LIP's layout.
+_base_ = [
+    './gccpm-2stage_ushape_mobilenet-v1_1xb32-100e_lip-256x256.py',
+    '../_base_/toy_persons.py',
+]
 
-# Too short a training for plateaus: half a cosine.
 train_cfg = dict(max_epochs=12, val_interval=12)
 optim_wrapper = dict(_delete_=True, optimizer=dict(type='Adam', lr=2e-3))
-param_scheduler = [
-    dict(
-        type='CosineAnnealingLR',
-        T_max=12,
-        eta_min=1e-5,
-        convert_to_iter_based=True,
-    )
-]
+param_scheduler = [dict(_base_.toy_cosine, T_max=12)]
 randomness = dict(seed=0)
-
-# Every epoch can be resumed, with the random numbers it would have drawn.
-default_hooks = dict(
-    checkpoint=dict(
-        max_keep_ckpts=2,
-        save_best=None,
-        backend_args=dict(backend='atomic'),
-    ),
-    logger=dict(interval=40),
-)
-custom_hooks = [*_base_.custom_hooks, dict(type='RandomStateHook')]
+default_hooks = dict(_base_.toy_hooks, logger=dict(interval=40))
+custom_hooks = [*_base_.custom_hooks, *_base_.toy_custom_hooks]
 
 codec = dict(
     type='BackgroundHeatmap',
@@ -44,25 +29,28 @@ model = dict(
     ),
 )
 
-# Milder than for LIP, because so short a training does not overfit.
-train_pipeline = _base_.train_pipeline
-train_pipeline[5].update(scale_factor=(0.8, 1.2), rotate_factor=20)
-train_pipeline[6].input_size = codec['input_size']
-train_pipeline[7].encoder = codec
-val_pipeline = _base_.val_pipeline
-val_pipeline[2].input_size = codec['input_size']
+changes = dict(
+    # Milder than for LIP, because so short a training does not overfit.
+    RandomBBoxTransform=dict(scale_factor=(0.8, 1.2), rotate_factor=20),
+    PaddedTopdownAffine=dict(input_size=codec['input_size']),
+    GenerateTarget=dict(encoder=codec),
+)
+train_pipeline = [
+    dict(step, **changes.get(step.type, {})) for step in _base_.train_pipeline
+]
+val_pipeline = [
+    dict(step, **changes.get(step.type, {})) for step in _base_.val_pipeline
+]
 
-data_root = 'data/toy_persons/lip/'
+data_root = _base_.toy_root + 'lip/'
 train_dataloader = dict(
     batch_size=8,
-    num_workers=0,
-    persistent_workers=False,
     dataset=dict(data_root=data_root, pipeline=train_pipeline),
+    **_base_.toy_loader,
 )
 test_dataloader = dict(
     batch_size=64,
-    num_workers=0,
-    persistent_workers=False,
     dataset=dict(data_root=data_root, pipeline=val_pipeline),
+    **_base_.toy_loader,
 )
 val_dataloader = test_dataloader

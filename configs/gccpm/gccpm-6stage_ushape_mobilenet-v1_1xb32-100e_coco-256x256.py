@@ -1,8 +1,9 @@
 _base_ = ['./gccpm-6stage_ushape_mobilenet-v1_1xb32-100e_lip-256x256.py']
 
 default_hooks = dict(checkpoint=dict(save_best='coco/AP'))
-param_scheduler = _base_.param_scheduler
-param_scheduler[0].update(monitor='coco/AP', rule='greater', threshold=1e-3)
+param_scheduler = [
+    dict(_base_.plateau, monitor='coco/AP', rule='greater', threshold=1e-3)
+]
 
 model = dict(head=dict(out_channels=18))
 
@@ -12,15 +13,19 @@ train_pipeline = [
     dict(type='LoadImage'),
     dict(type='GetBBoxCenterScale'),
     dict(type='RandomFlip', direction='horizontal'),
-    _base_.train_pipeline[5],
+    _base_.box_transform,
     _base_.affine,
     dict(type='BodyMasking'),
     dict(type='ChannelPermutation'),
     dict(type='GenerateTarget', encoder=_base_.codec),
     dict(type='PackPoseInputs'),
 ]
-val_pipeline = _base_.val_pipeline
-val_pipeline[1] = dict(type='GetBBoxCenterScale')
+val_pipeline = [
+    dict(type='LoadImage'),
+    dict(type='GetBBoxCenterScale'),
+    _base_.affine,
+    dict(type='PackPoseInputs'),
+]
 
 dataset_type = 'CocoDataset'
 data_root = 'data/coco/'

@@ -21,18 +21,17 @@ optim_wrapper = dict(
         ],
     ),
 )
-param_scheduler = [
-    dict(
-        type='ReduceOnPlateauLR',
-        monitor='lip/error',
-        rule='less',
-        factor=0.1,
-        patience=5,
-        threshold=1e-2,
-        threshold_rule='rel',
-        eps=3.2e-6,
-    )
-]
+plateau = dict(
+    type='ReduceOnPlateauLR',
+    monitor='lip/error',
+    rule='less',
+    factor=0.1,
+    patience=5,
+    threshold=1e-2,
+    threshold_rule='rel',
+    eps=3.2e-6,
+)
+param_scheduler = [plateau]
 auto_scale_lr = dict(base_batch_size=32)
 default_hooks = dict(
     checkpoint=dict(
@@ -75,19 +74,20 @@ affine = dict(
     input_size=codec['input_size'],
     border_value=128,
 )
+box_transform = dict(
+    type='RandomBBoxTransform',
+    shift_prob=0,
+    scale_factor=(0.75, 1.25),
+    rotate_factor=40,
+    rotate_prob=1,
+)
 train_pipeline = [
     dict(type='LoadImage'),
     dict(type='BodyMasking'),
     dict(type='ChannelPermutation'),
     dict(type='GetBBoxCenterScale', padding=1.0),
     dict(type='RandomFlip', direction='horizontal'),
-    dict(
-        type='RandomBBoxTransform',
-        shift_prob=0,
-        scale_factor=(0.75, 1.25),
-        rotate_factor=40,
-        rotate_prob=1,
-    ),
+    box_transform,
     affine,
     dict(type='GenerateTarget', encoder=codec),
     dict(type='PackPoseInputs'),

@@ -1,9 +1,10 @@
 _base_ = ['./gccpm-6stage_ushape_mobilenet-v1_1xb32-100e_lip-256x256.py']
 
 default_hooks = dict(checkpoint=dict(save_best='PCK'))
-param_scheduler = _base_.param_scheduler
 # MPII's metric has no error to fall, so its PCKh has to rise.
-param_scheduler[0].update(monitor='PCK', rule='greater', threshold=1e-3)
+param_scheduler = [
+    dict(_base_.plateau, monitor='PCK', rule='greater', threshold=1e-3)
+]
 
 # Heatmaps of 64x64, section 5.5. The paper does not say how; here one more
 # stride is removed from the backbone.
@@ -17,21 +18,23 @@ model = dict(backbone=dict(output_stride=4), head=dict(decoder=codec))
 
 # Persons are crops of images with others, so the body mask is drawn after the
 # affine transform: its size is that of the crop.
-box_transform = _base_.train_pipeline[5]
-box_transform.rotate_factor = 30
 train_pipeline = [
     dict(type='LoadImage'),
     dict(type='GetBBoxCenterScale'),
     dict(type='RandomFlip', direction='horizontal'),
-    box_transform,
+    dict(_base_.box_transform, rotate_factor=30),
     _base_.affine,
     dict(type='BodyMasking'),
     dict(type='ChannelPermutation'),
     dict(type='GenerateTarget', encoder=codec),
     dict(type='PackPoseInputs'),
 ]
-val_pipeline = _base_.val_pipeline
-val_pipeline[1] = dict(type='GetBBoxCenterScale')
+val_pipeline = [
+    dict(type='LoadImage'),
+    dict(type='GetBBoxCenterScale'),
+    _base_.affine,
+    dict(type='PackPoseInputs'),
+]
 
 dataset_type = 'MpiiDataset'
 data_root = 'data/mpii/'

@@ -1,5 +1,8 @@
 _base_ = ['./gccpm-6stage_wo-context_mobilenet-v1_1xb32-100e_lip-256x256.py']
 
-train_pipeline = _base_.train_pipeline
-train_pipeline[1] = dict(type='KeypointMasking')  # instead of BodyMasking
+masking = dict(type='KeypointMasking')
+train_pipeline = [
+    masking if step.type == 'BodyMasking' else step
+    for step in _base_.train_pipeline
+]
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))

@@ -1,30 +1,14 @@
-# A small network on the synthetic persons of tools/make_toy_persons.py, sized
-# to train on two CPU cores.
-_base_ = ['./logocap_hrnet-w32_4xb12-140e_coco-512x512.py']
+# A small network on the toy persons.
+_base_ = [
+    './logocap_hrnet-w32_4xb12-140e_coco-512x512.py',
+    '../_base_/toy_persons.py',
+]
 
 train_cfg = dict(max_epochs=20, val_interval=20)
-param_scheduler = [
-    dict(
-        type='CosineAnnealingLR',
-        T_max=20,
-        eta_min=1e-5,
-        by_epoch=True,
-        convert_to_iter_based=True,
-    )
-]
+param_scheduler = [dict(_base_.toy_cosine, T_max=20)]
 auto_scale_lr = dict(base_batch_size=4)
-
-# Every epoch can be resumed, with the random numbers it would have drawn.
-default_hooks = dict(
-    checkpoint=dict(
-        interval=1,
-        max_keep_ckpts=2,
-        save_best=None,
-        backend_args=dict(backend='atomic'),
-    ),
-    logger=dict(interval=40),
-)
-custom_hooks = [*_base_.custom_hooks, dict(type='RandomStateHook')]
+default_hooks = dict(_base_.toy_hooks, logger=dict(interval=40))
+custom_hooks = [*_base_.custom_hooks, *_base_.toy_custom_hooks]
 
 # The persons are a fraction of those that COCO's images have at 512 px, and so
 # are the Gaussians, the windows and the least area.
@@ -36,23 +20,7 @@ codec = dict(
     min_area=16**2,
 )
 model = dict(
-    backbone=dict(
-        extra=dict(
-            stage1=dict(num_blocks=(1,), num_channels=(16,)),
-            stage2=dict(num_blocks=(1, 1), num_channels=(16, 32)),
-            stage3=dict(
-                num_modules=1,
-                num_blocks=(1, 1, 1),
-                num_channels=(16, 32, 64),
-            ),
-            stage4=dict(
-                num_modules=1,
-                num_blocks=(1, 1, 1, 1),
-                num_channels=(16, 32, 64, 128),
-            ),
-        ),
-        init_cfg=None,
-    ),
+    backbone=dict(extra=_base_.toy_hrnet_w16, init_cfg=None),
     head=dict(
         in_channels=240,
         offset_channels=64,
@@ -73,43 +41,33 @@ model = dict(
     ),
 )
 
-# Milder than for COCO, because so short a training does not overfit.
-train_pipeline = _base_.train_pipeline
-train_pipeline[1].update(
-    input_size=codec['input_size'],
-    scale_factor=(0.8, 1.2),
-    rotate_factor=20,
+changes = dict(
+    # Milder than for COCO, because so short a training does not overfit.
+    BottomupShortSideAffine=dict(
+        input_size=codec['input_size'],
+        scale_factor=(0.8, 1.2),
+        rotate_factor=20,
+    ),
+    BottomupShortSideResize=dict(input_size=codec['input_size']),
+    GenerateTarget=dict(encoder=codec),
 )
-train_pipeline[3].encoder = codec
-val_pipeline = _base_.val_pipeline
-val_pipeline[1].input_size = codec['input_size']
-
-data_root = 'data/toy_persons/'
+train_pipeline = [
+    dict(step, **changes.get(step.type, {})) for step in _base_.train_pipeline
+]
+val_pipeline = [
+    dict(step, **changes.get(step.type, {})) for step in _base_.val_pipeline
+]
 train_dataloader = dict(
     batch_size=4,
-    num_workers=0,
-    persistent_workers=False,
-    dataset=dict(
-        data_root=data_root,
-        ann_file='annotations/person_keypoints_train.json',
-        data_prefix=dict(img='train/'),
-        pipeline=train_pipeline,
-    ),
+    dataset=dict(_base_.toy_train, pipeline=train_pipeline),
+    **_base_.toy_loader,
 )
 # The images have one size, so that batches of them can be flipped.
 val_dataloader = dict(
     batch_size=8,
-    num_workers=0,
-    persistent_workers=False,
-    dataset=dict(
-        data_root=data_root,
-        ann_file='annotations/person_keypoints_val.json',
-        data_prefix=dict(img='val/'),
-        pipeline=val_pipeline,
-    ),
+    dataset=dict(_base_.toy_val, pipeline=val_pipeline),
+    **_base_.toy_loader,
 )
 test_dataloader = val_dataloader
-val_evaluator = dict(
-    ann_file=data_root + 'annotations/person_keypoints_val.json'
-)
+val_evaluator = dict(ann_file=_base_.toy_val_file)
 test_evaluator = val_evaluator

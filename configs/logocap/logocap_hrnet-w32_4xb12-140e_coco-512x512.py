@@ -10,9 +10,11 @@ randomness = dict(seed=0)
 # The base's is for DEKR's rescoring network.
 find_unused_parameters = False
 
-codec = dict(
+center_offset = dict(
     type='CenterOffset', input_size=(512, 512), heatmap_size=(128, 128)
 )
+# DEKR's codec has settings that ours does not.
+codec = dict(center_offset, _delete_=True)
 # COCO's sigmas.
 expansion = dict(
     type='KeypointExpansion',
@@ -28,7 +30,7 @@ model = dict(
         in_channels=480,
         num_keypoints=17,
         heatmap_channels=32,
-        decoder=codec,
+        decoder=center_offset,
         expansion=expansion,
     ),
     test_cfg=dict(_delete_=True, flip_test=True, nms_dist_thr=0.05),
@@ -36,15 +38,19 @@ model = dict(
 
 train_pipeline = [
     dict(type='LoadImage'),
-    dict(type='BottomupShortSideAffine', input_size=codec['input_size']),
+    dict(
+        type='BottomupShortSideAffine', input_size=center_offset['input_size']
+    ),
     dict(type='RandomFlip', direction='horizontal'),
-    dict(type='GenerateTarget', encoder=codec),
+    dict(type='GenerateTarget', encoder=center_offset),
     dict(type='BottomupGridMask'),
     dict(type='PackPoseInputs'),
 ]
 val_pipeline = [
     dict(type='LoadImage'),
-    dict(type='BottomupShortSideResize', input_size=codec['input_size']),
+    dict(
+        type='BottomupShortSideResize', input_size=center_offset['input_size']
+    ),
     dict(
         type='PackPoseInputs',
         meta_keys=(
@@ -59,6 +65,3 @@ val_dataloader = dict(dataset=dict(pipeline=val_pipeline))
 test_dataloader = val_dataloader
 val_evaluator = dict(type='EmptySafeCocoMetric')
 test_evaluator = val_evaluator
-
-# Nothing of the base's codec stays in the config's own entry.
-codec = dict(_delete_=True, **codec)

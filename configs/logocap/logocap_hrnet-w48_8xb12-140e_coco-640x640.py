@@ -20,11 +20,17 @@ model = dict(
     head=dict(in_channels=720, heatmap_channels=48, decoder=codec),
 )
 
-train_pipeline = _base_.train_pipeline
-train_pipeline[1].input_size = codec['input_size']
-train_pipeline[3].encoder = codec
-val_pipeline = _base_.val_pipeline
-val_pipeline[1].input_size = codec['input_size']
+changes = dict(
+    BottomupShortSideAffine=dict(input_size=codec['input_size']),
+    BottomupShortSideResize=dict(input_size=codec['input_size']),
+    GenerateTarget=dict(encoder=codec),
+)
+train_pipeline = [
+    dict(step, **changes.get(step.type, {})) for step in _base_.train_pipeline
+]
+val_pipeline = [
+    dict(step, **changes.get(step.type, {})) for step in _base_.val_pipeline
+]
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
 val_dataloader = dict(dataset=dict(pipeline=val_pipeline))
 test_dataloader = val_dataloader

@@ -6,9 +6,14 @@ model = dict(
     data_preprocessor=dict(pad_mask=False),
     roi_head=dict(mask_roi_extractor=None, mask_head=None),
 )
-train_pipeline = _base_.train_pipeline
-train_pipeline[1] = dict(type='LoadMultiTaskAnnotations', with_bbox=True)
+load_boxes = dict(type='LoadMultiTaskAnnotations', with_bbox=True)
+train_pipeline = [
+    load_boxes if step.type == load_boxes['type'] else step
+    for step in _base_.train_pipeline
+]
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
-val_evaluator = _base_.val_evaluator
-val_evaluator[0].metric = 'bbox'
+val_evaluator = [
+    dict(metric, metric='bbox') if metric.type == 'CocoMetric' else metric
+    for metric in _base_.val_evaluator
+]
 test_evaluator = val_evaluator

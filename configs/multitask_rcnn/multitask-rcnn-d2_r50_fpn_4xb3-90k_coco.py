@@ -19,10 +19,15 @@ model = dict(
 )
 
 # Detectron2 resizes with Pillow.
-train_pipeline = _base_.train_pipeline
-train_pipeline[2].backend = 'pillow'
-test_pipeline = _base_.test_pipeline
-test_pipeline[1].backend = 'pillow'
+changes = dict(
+    RandomChoiceResize=dict(backend='pillow'), Resize=dict(backend='pillow')
+)
+train_pipeline = [
+    dict(step, **changes.get(step.type, {})) for step in _base_.train_pipeline
+]
+test_pipeline = [
+    dict(step, **changes.get(step.type, {})) for step in _base_.test_pipeline
+]
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
 val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
 test_dataloader = val_dataloader

@@ -1,7 +1,9 @@
-# A small network on the synthetic persons of tools/make_toy_persons.py, sized
-# to train from random weights on two CPU cores, which the norms in its FPN and
-# keypoint head and the binary cross-entropy make much faster.
-_base_ = ['./multitask-rcnn-rbh_r50-dcn_fpn-c3c5_4xb3-90k_coco.py']
+# A small network on the toy persons, from random weights. The norms in its FPN
+# and keypoint head and the binary cross-entropy make it learn much faster.
+_base_ = [
+    './multitask-rcnn-rbh_r50-dcn_fpn-c3c5_4xb3-90k_coco.py',
+    '../_base_/toy_persons.py',
+]
 
 norm_cfg = dict(type='BN')
 # mmcv's operator takes too long on a CPU; this one has the same weights.
@@ -58,41 +60,34 @@ model = dict(
     ),
 )
 
-data_root = 'data/toy_persons/'
 resize = dict(type='Resize', scale=(256, 192), keep_ratio=True)
-train_pipeline = _base_.train_pipeline
-train_pipeline[2] = resize
-test_pipeline = _base_.test_pipeline
-test_pipeline[1] = resize
+train_pipeline = [
+    resize if step.type == 'RandomChoiceResize' else step
+    for step in _base_.train_pipeline
+]
+test_pipeline = [
+    resize if step.type == 'Resize' else step for step in _base_.test_pipeline
+]
 train_dataloader = dict(
     batch_size=4,
-    num_workers=0,
-    persistent_workers=False,
     sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(
-        data_root=data_root,
-        ann_file='annotations/person_keypoints_train.json',
-        data_prefix=dict(img='train/'),
+        _base_.toy_train,
         filter_cfg=dict(min_size=0),
         pipeline=train_pipeline,
     ),
+    **_base_.toy_loader,
 )
 val_dataloader = dict(
     batch_size=8,
-    num_workers=0,
-    persistent_workers=False,
-    dataset=dict(
-        data_root=data_root,
-        ann_file='annotations/person_keypoints_val.json',
-        data_prefix=dict(img='val/'),
-        pipeline=test_pipeline,
-    ),
+    dataset=dict(_base_.toy_val, pipeline=test_pipeline),
+    **_base_.toy_loader,
 )
 test_dataloader = val_dataloader
-val_ann_file = data_root + 'annotations/person_keypoints_val.json'
-val_evaluator = _base_.val_evaluator
-val_evaluator[0].ann_file = val_ann_file
-val_evaluator[1].ann_file = val_ann_file
+val_evaluator = [
+    dict(metric, ann_file=_base_.toy_val_file)
+    for metric in _base_.val_evaluator
+]
 test_evaluator = val_evaluator
 
 max_epochs = 10
@@ -112,27 +107,13 @@ optim_wrapper = dict(
 )
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=100),
-    dict(
-        type='CosineAnnealingLR',
-        T_max=max_epochs,
-        eta_min=1e-5,
-        by_epoch=True,
-        convert_to_iter_based=True,
-    ),
+    dict(_base_.toy_cosine, T_max=max_epochs),
 ]
 auto_scale_lr = dict(base_batch_size=4)
 randomness = dict(seed=0)
-
-# Every epoch can be resumed, with the random numbers it would have drawn.
 default_hooks = dict(
-    logger=dict(interval=20),
-    checkpoint=dict(
-        by_epoch=True,
-        interval=1,
-        max_keep_ckpts=2,
-        save_best=None,
-        backend_args=dict(backend='atomic'),
-    ),
+    _base_.toy_hooks,
+    checkpoint=dict(_base_.toy_hooks.checkpoint, by_epoch=True),
 )
-custom_hooks = [dict(type='RandomStateHook')]
+custom_hooks = _base_.toy_custom_hooks
 log_processor = dict(by_epoch=True)

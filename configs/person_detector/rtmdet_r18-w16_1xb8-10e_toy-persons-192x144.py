@@ -1,8 +1,7 @@
-# A small RTMDet for the synthetic persons of tools/make_toy_persons.py, sized
-# to be trained from random weights on two CPU cores within two minutes: the
-# head and the label assignment of MMDetection's rtmdet_tiny on a ResNet-18
-# of a quarter of its width.
-_base_ = 'mmdet::_base_/default_runtime.py'
+# A small RTMDet for the toy persons, to be trained from random weights within
+# two minutes: the head and the label assignment of MMDetection's rtmdet_tiny
+# on a ResNet-18 of a quarter of its width.
+_base_ = ['mmdet::_base_/default_runtime.py', '../_base_/toy_persons.py']
 custom_imports = dict(imports=['mmpose_ext'], allow_failed_imports=False)
 
 norm_cfg = dict(type='BN')
@@ -62,7 +61,6 @@ model = dict(
     ),
 )
 
-data_root = 'data/toy_persons/'
 metainfo = dict(classes=('person',), palette=[(220, 20, 60)])
 resize = dict(type='Resize', scale=(192, 144), keep_ratio=True)
 train_dataloader = dict(
@@ -70,10 +68,8 @@ train_dataloader = dict(
     num_workers=0,
     sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(
+        _base_.toy_train,
         type='CocoDataset',
-        data_root=data_root,
-        ann_file='annotations/person_keypoints_train.json',
-        data_prefix=dict(img='train/'),
         metainfo=metainfo,
         pipeline=[
             dict(type='LoadImageFromFile'),
@@ -89,10 +85,8 @@ val_dataloader = dict(
     num_workers=0,
     sampler=dict(type='DefaultSampler', shuffle=False, round_up=False),
     dataset=dict(
+        _base_.toy_val,
         type='CocoDataset',
-        data_root=data_root,
-        ann_file='annotations/person_keypoints_val.json',
-        data_prefix=dict(img='val/'),
         metainfo=metainfo,
         test_mode=True,
         pipeline=[
@@ -113,9 +107,7 @@ val_dataloader = dict(
 )
 test_dataloader = val_dataloader
 val_evaluator = dict(
-    type='CocoMetric',
-    ann_file=data_root + 'annotations/person_keypoints_val.json',
-    metric='bbox',
+    type='CocoMetric', ann_file=_base_.toy_val_file, metric='bbox'
 )
 test_evaluator = val_evaluator
 
@@ -142,23 +134,8 @@ param_scheduler = [
         by_epoch=True,
         convert_to_iter_based=True,
     ),
-    dict(
-        type='CosineAnnealingLR',
-        begin=1,
-        end=max_epochs,
-        T_max=max_epochs - 1,
-        eta_min=1e-5,
-        by_epoch=True,
-        convert_to_iter_based=True,
-    ),
+    dict(_base_.toy_cosine, begin=1, end=max_epochs, T_max=max_epochs - 1),
 ]
 randomness = dict(seed=0)
-
-# Every epoch can be resumed, with the random numbers it would have drawn.
-default_hooks = dict(
-    logger=dict(interval=20),
-    checkpoint=dict(
-        interval=1, max_keep_ckpts=2, backend_args=dict(backend='atomic')
-    ),
-)
-custom_hooks = [dict(type='RandomStateHook')]
+default_hooks = _base_.toy_hooks
+custom_hooks = _base_.toy_custom_hooks

@@ -7,6 +7,8 @@ codec = dict(
 model = dict(backbone=dict(stem_stride=4), head=dict(decoder=codec))
 
 # A new codec does not reach the inherited pipelines by itself.
-train_pipeline = _base_.train_pipeline
-train_pipeline[6].encoder = codec
+changes = dict(GenerateTarget=dict(encoder=codec))
+train_pipeline = [
+    dict(step, **changes.get(step.type, {})) for step in _base_.train_pipeline
+]
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))

@@ -1,93 +1,56 @@
-# A small PSM network on the synthetic persons of tools/make_toy_persons.py,
-# sized to train on two CPU cores.
-_base_ = ['./psm_hrnet-w48_8xb32-210e_coco-384x288.py']
+# A small PSM network on the toy persons.
+_base_ = [
+    './psm_hrnet-w48_8xb32-210e_coco-384x288.py',
+    '../_base_/toy_persons.py',
+]
 
 train_cfg = dict(max_epochs=10, val_interval=10)
 optim_wrapper = dict(optimizer=dict(lr=2e-3))
-param_scheduler = [
-    dict(
-        type='CosineAnnealingLR',
-        T_max=10,
-        eta_min=0,
-        by_epoch=True,
-        convert_to_iter_based=True,
-    )
-]
+param_scheduler = [dict(_base_.toy_cosine, T_max=10, eta_min=0)]
 auto_scale_lr = dict(base_batch_size=8)
 randomness = dict(seed=0)
-
-# Every epoch can be resumed, with the random numbers it would have drawn.
-default_hooks = dict(
-    checkpoint=dict(
-        interval=1,
-        max_keep_ckpts=2,
-        save_best=None,
-        backend_args=dict(backend='atomic'),
-    ),
-    logger=dict(interval=20),
-)
-custom_hooks = [*_base_.custom_hooks, dict(type='RandomStateHook')]
+default_hooks = _base_.toy_hooks
+custom_hooks = [*_base_.custom_hooks, *_base_.toy_custom_hooks]
 
 codec = dict(
     type='MSRAHeatmap', input_size=(96, 128), heatmap_size=(48, 64), sigma=2
 )
-
 model = dict(
     backbone=dict(
-        extra=dict(
-            stage1=dict(num_blocks=(1,), num_channels=(8,)),
-            stage2=dict(num_blocks=(1, 1), num_channels=(8, 16)),
-            stage3=dict(
-                num_modules=1,
-                num_blocks=(1, 1, 1),
-                num_channels=(8, 16, 32),
-            ),
-            stage4=dict(
-                num_modules=1,
-                num_blocks=(1, 1, 1, 1),
-                num_channels=(8, 16, 32, 64),
-            ),
-        ),
+        extra={  # half the channels make a W8 of the W16
+            name: dict(
+                stage, num_channels=tuple(c // 2 for c in stage.num_channels)
+            )
+            for name, stage in _base_.toy_hrnet_w16.items()
+        },
         init_cfg=None,
     ),
     head=dict(in_channels=8, decoder=codec),
 )
 
-data_root = 'data/toy_persons/'
-train_pipeline = _base_.train_pipeline
-# Milder than for COCO, because so short a training does not overfit.
-train_pipeline[3].prob = 0
-train_pipeline[4].update(scale_factor=(0.8, 1.2), rotate_factor=20)
-train_pipeline[5].input_size = codec['input_size']
-train_pipeline[6].encoder = codec
-val_pipeline = _base_.val_pipeline
-val_pipeline[2].input_size = codec['input_size']
-
+changes = dict(
+    # Milder than for COCO, because so short a training does not overfit.
+    RandomHalfBody=dict(prob=0),
+    RandomBBoxTransform=dict(scale_factor=(0.8, 1.2), rotate_factor=20),
+    TopdownAffine=dict(input_size=codec['input_size']),
+    GenerateTarget=dict(encoder=codec),
+)
+train_pipeline = [
+    dict(step, **changes.get(step.type, {})) for step in _base_.train_pipeline
+]
+val_pipeline = [
+    dict(step, **changes.get(step.type, {})) for step in _base_.val_pipeline
+]
 train_dataloader = dict(
     batch_size=8,
-    num_workers=0,
-    persistent_workers=False,
-    dataset=dict(
-        data_root=data_root,
-        ann_file='annotations/person_keypoints_train.json',
-        data_prefix=dict(img='train/'),
-        pipeline=train_pipeline,
-    ),
+    dataset=dict(_base_.toy_train, pipeline=train_pipeline),
+    **_base_.toy_loader,
 )
 val_dataloader = dict(
     batch_size=64,
-    num_workers=0,
-    persistent_workers=False,
-    dataset=dict(
-        data_root=data_root,
-        ann_file='annotations/person_keypoints_val.json',
-        bbox_file=None,
-        data_prefix=dict(img='val/'),
-        pipeline=val_pipeline,
-    ),
+    dataset=dict(_base_.toy_val, bbox_file=None, pipeline=val_pipeline),
+    **_base_.toy_loader,
 )
 test_dataloader = val_dataloader
-val_evaluator = dict(
-    ann_file=data_root + 'annotations/person_keypoints_val.json'
-)
+val_evaluator = dict(ann_file=_base_.toy_val_file)
 test_evaluator = val_evaluator

@@ -6,12 +6,16 @@ codec = dict(
 model = dict(head=dict(decoder=codec))
 
 # A new codec does not reach the inherited pipelines by itself.
-train_pipeline = _base_.train_pipeline
-train_pipeline[4].input_size = codec['input_size']
-train_pipeline[6].encoder = codec
-val_pipeline = _base_.val_pipeline
-val_pipeline[2].input_size = codec['input_size']
-
+changes = dict(
+    TopdownAffine=dict(input_size=codec['input_size']),
+    GenerateTarget=dict(encoder=codec),
+)
+train_pipeline = [
+    dict(step, **changes.get(step.type, {})) for step in _base_.train_pipeline
+]
+val_pipeline = [
+    dict(step, **changes.get(step.type, {})) for step in _base_.val_pipeline
+]
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
 val_dataloader = dict(dataset=dict(pipeline=val_pipeline))
 test_dataloader = val_dataloader
