@@ -10,7 +10,6 @@ from mmengine.registry import METRICS
 from mmengine.runner import Runner
 
 from mmpose_ext.checks import (
-    StrictCheckpointHook,
     check_checkpoint_file,
     check_config,
     check_output_file,
@@ -26,11 +25,8 @@ from mmpose_ext.engine.command_line import (
     parse_args,
     read_config,
 )
-from mmpose_ext.engine.fast_test import (
-    FastTestHook,
-    keep_freed_memory,
-    use_fused_flip,
-)
+from mmpose_ext.engine.fast_test import keep_freed_memory, use_fused_flip
+from mmpose_ext.engine.hooks import FastTestHook, StrictCheckpointHook
 from mmpose_ext.engine.no_detections import accept_no_detections
 from mmpose_ext.engine.tta import use_tta
 from mmpose_ext.errors import InputError, run_tool

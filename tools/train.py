@@ -12,7 +12,6 @@ from mmengine.optim import AmpOptimWrapper, OptimWrapper
 from mmengine.runner import Runner
 
 from mmpose_ext.checks import (
-    StrictCheckpointHook,
     check_checkpoint_file,
     check_config,
     check_output_folder,
@@ -25,6 +24,7 @@ from mmpose_ext.engine.command_line import (
     parse_args,
     read_config,
 )
+from mmpose_ext.engine.hooks import StrictCheckpointHook
 from mmpose_ext.engine.no_detections import accept_no_detections
 from mmpose_ext.errors import InputError, run_tool
 from mmpose_ext.files import naming_output

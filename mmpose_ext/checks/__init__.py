@@ -8,7 +8,6 @@ from typing import Iterator, List, Set
 
 from ..errors import InputError
 from .checkpoint import (
-    StrictCheckpointHook,
     check_checkpoint_file,
     check_state_dict,
     find_whole_checkpoint,
@@ -23,7 +22,6 @@ from .keypoint_numbers import check_keypoint_numbers
 from .type_names import check_type_names, explain_unknown_types
 
 __all__ = [
-    'StrictCheckpointHook',
     'check_checkpoint_file',
     'check_config',
     'check_detections',

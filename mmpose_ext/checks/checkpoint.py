@@ -6,7 +6,6 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import List, Mapping, Optional
 
-from mmengine.hooks import Hook
 from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.runner import find_latest_checkpoint
 from mmengine.runner.checkpoint import CheckpointLoader
@@ -17,7 +16,6 @@ from ..errors import InputError
 from .json_files import check_file
 
 _SHOWN = 5
-_NEEDED_TO_RESUME = ('meta', 'message_hub', 'optimizer')
 
 
 def check_checkpoint_file(path: str) -> None:
@@ -111,59 +109,6 @@ def load_checkpoint_strictly(model: nn.Module, path: str) -> dict:
     checkpoint = CheckpointLoader.load_checkpoint(path, map_location='cpu')
     check_state_dict(model, find_weights(checkpoint, path), path)
     return checkpoint
-
-
-class StrictCheckpointHook(Hook):
-    """Let a runner's checkpoint only pass if it fits the model.
-
-    MMEngine loads what fits and logs the rest as a warning.
-
-    Args:
-        path (str): The checkpoint, for the message.
-        resume (bool): Whether the run is to go on from the checkpoint, for
-            which it needs more than the weights. Default: False.
-    """
-
-    # Before hooks such as EMAHook, which load from the checkpoint themselves.
-    priority = 'HIGHEST'
-
-    def __init__(self, path: str, resume: bool = False) -> None:
-        self.path = path
-        self.resume = resume
-
-    def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
-        """Check what has been read, before the runner uses it.
-
-        Raises:
-            InputError: It does not fit the model, or the run cannot go on
-                from it.
-        """
-        state_dict = find_weights(checkpoint, self.path)
-        if self.resume:
-            _check_training_state(checkpoint, self.path)
-        check_state_dict(runner.model, state_dict, self.path)
-
-
-def _check_training_state(checkpoint: Mapping, path: str) -> None:
-    missing = [k for k in _NEEDED_TO_RESUME if k not in checkpoint]
-    if missing:
-        raise InputError(
-            f"checkpoint '{path}' cannot be resumed from, it lacks "
-            f'{", ".join(missing)}; to start from its weights, give '
-            f'--cfg-options load_from={path}'
-        )
-    meta = checkpoint['meta']
-    for key, value, kind in (
-        ('message_hub', checkpoint['message_hub'], dict),
-        ('optimizer', checkpoint['optimizer'], dict),
-        ('meta.epoch', meta.get('epoch'), int),
-        ('meta.iter', meta.get('iter'), int),
-    ):
-        if not isinstance(value, kind):
-            raise InputError(
-                f"checkpoint '{path}' cannot be resumed from: expected "
-                f"{kind.__name__} for '{key}', got {type(value).__name__}"
-            )
 
 
 def _summary(error: str) -> str:

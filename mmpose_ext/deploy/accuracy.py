@@ -13,12 +13,12 @@ from mmengine.config import Config
 from mmengine.runner import Runner, autocast
 
 from ..checks import (
-    StrictCheckpointHook,
     check_checkpoint_file,
     check_config,
     explain_errors,
 )
-from ..engine.fast_test import FastTestHook, use_fused_flip
+from ..engine.fast_test import use_fused_flip
+from ..engine.hooks import FastTestHook, StrictCheckpointHook
 from ..engine.no_detections import accept_no_detections
 from ..errors import InputError, did_you_mean
 from .estimators import use_exported

@@ -8,9 +8,7 @@ from typing import Any, Optional
 
 import torch
 from mmengine.config import Config
-from mmengine.hooks import Hook
 from mmengine.logging import print_log
-from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmpose.models.pose_estimators.base import BasePoseEstimator
 from mmpose.registry import MODELS
 from torch import Tensor, nn
@@ -103,23 +101,6 @@ def keep_freed_memory() -> None:
     if mallopt is not None:
         mallopt(_M_MMAP_MAX, 0)
         mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
-
-
-class FastTestHook(Hook):
-    """Test with :func:`speed_up`, once the weights have been loaded.
-
-    A model inside a distributed wrapper or test-time augmentation is made
-    fast there. Models that are not of MMPose stay as they are.
-    """
-
-    def before_test(self, runner) -> None:
-        """Replace the runner's pose estimator."""
-        owner, name = runner, 'model'
-        model = runner.model
-        while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
-            owner, name, model = model, 'module', model.module
-        if isinstance(model, BasePoseEstimator):
-            setattr(owner, name, speed_up(model))
 
 
 def _random_image(model: BasePoseEstimator) -> Optional[Tensor]:

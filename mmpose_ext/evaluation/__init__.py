@@ -1,6 +1,6 @@
 from .empty_safe_coco_metric import EmptySafeCocoMetric
 from .expansion_upper_bound import ExpansionUpperBound
-from .lip_metric import LIPPCKh
+from .lip_pckh import LIPPCKh
 
 __all__ = [
     'EmptySafeCocoMetric',

@@ -13,11 +13,11 @@ from mmpose_ext.analysis.pose_steps import load_predict
 from mmpose_ext.engine import fast_test
 from mmpose_ext.engine.config import load_config
 from mmpose_ext.engine.fast_test import (
-    FastTestHook,
     keep_freed_memory,
     speed_up,
     use_fused_flip,
 )
+from mmpose_ext.engine.hooks import FastTestHook
 
 
 @pytest.fixture

@@ -20,7 +20,6 @@ from mmpose.evaluation.metrics import CocoMetric
 from mmpose.registry import METRICS
 
 from mmpose_ext.checks import (
-    StrictCheckpointHook,
     check_checkpoint_file,
     check_config,
     check_output_file,
@@ -29,6 +28,7 @@ from mmpose_ext.checks import (
 from mmpose_ext.engine.arguments import usable_device
 from mmpose_ext.engine.command_line import merge_cfg_options
 from mmpose_ext.engine.config import load_config
+from mmpose_ext.engine.hooks import StrictCheckpointHook
 from mmpose_ext.engine.no_detections import accept_no_detections
 from mmpose_ext.errors import InputError, run_tool
 from mmpose_ext.evaluation import EmptySafeCocoMetric, ExpansionUpperBound

@@ -1,9 +1,12 @@
-from .affine import PaddedTopdownAffine
-from .bottomup import BottomupShortSideAffine, BottomupShortSideResize
-from .bottomup_mask import BottomupGridMask
+from .body_masking import BodyMasking
+from .bottomup_grid_mask import BottomupGridMask
+from .bottomup_short_side_affine import BottomupShortSideAffine
+from .bottomup_short_side_resize import BottomupShortSideResize
+from .channel_permutation import ChannelPermutation
 from .clipped_bbox_transform import ClippedBBoxTransform
-from .color import ChannelPermutation
-from .occlusion import BodyMasking, Cutout, KeypointMasking
+from .cutout import Cutout
+from .keypoint_masking import KeypointMasking
+from .padded_topdown_affine import PaddedTopdownAffine
 
 __all__ = [
     'BodyMasking',

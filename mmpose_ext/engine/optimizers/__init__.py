@@ -1,3 +1,5 @@
-from .pattern_constructor import PatternOptimWrapperConstructor
+from .pattern_optim_wrapper_constructor import (
+    PatternOptimWrapperConstructor,
+)
 
 __all__ = ['PatternOptimWrapperConstructor']

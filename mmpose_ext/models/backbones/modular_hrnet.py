@@ -2,8 +2,8 @@
 
 from typing import List, Sequence, Tuple, Type
 
+from mmengine.model import Sequential
 from mmpose.models.backbones.hrnet import HRModule, HRNet
-from torch import nn
 
 
 class ModularHRNet(HRNet):
@@ -21,7 +21,7 @@ class ModularHRNet(HRNet):
         layer_config: dict,
         in_channels: Sequence[int],
         multiscale_output: bool = True,
-    ) -> Tuple[nn.Sequential, List[int]]:
+    ) -> Tuple[Sequential, List[int]]:
         """Build one stage; only its last module may drop the lower maps."""
         modules = []
         last = layer_config['num_modules'] - 1
@@ -41,4 +41,5 @@ class ModularHRNet(HRNet):
                 )
             )
             in_channels = modules[-1].in_channels
-        return nn.Sequential(*modules), in_channels
+        # MMEngine's, which hands init_weights on to the modules.
+        return Sequential(*modules), in_channels

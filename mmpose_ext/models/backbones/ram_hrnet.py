@@ -2,7 +2,7 @@
 
 from mmpose.registry import MODELS
 
-from ..layers.ram_module import RAMHRModule
+from ..layers.ram_hr_module import RAMHRModule
 from .modular_hrnet import ModularHRNet
 
 

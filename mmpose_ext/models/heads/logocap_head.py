@@ -30,7 +30,7 @@ from ...arguments import (
     positive_int,
 )
 from ...codecs.center_offset import all_finite
-from ..layers.attentive_norm import AttentiveNorm2d
+from ..layers.attentive_norm2d import AttentiveNorm2d
 from ..layers.keypoint_sampling import sample_codes, sample_windows
 from ..layers.pose_nms import nearby_pose_nms
 from ..layers.window_convolution import convolve_windows, find_peaks

@@ -3,7 +3,7 @@
 from typing import Any, List, Sequence
 
 from mmengine.utils import is_seq_of
-from torch import Tensor
+from torch import Tensor, nn
 
 from ...arguments import each, positive_int
 
@@ -86,6 +86,32 @@ def check_maps(
                 'expected each map to be half as large (rounded up) as the '
                 f'one before it, got maps of shape (C, H, W) {shapes}'
             )
+
+
+def check_batch_norm(module: nn.Module, x: Tensor, cells: int) -> None:
+    """Check that batch norms get more than one value to learn from.
+
+    Args:
+        module (nn.Module): The module with the norms.
+        x (Tensor): Its map, of shape (N, C, H, W).
+        cells (int): Longest side of a map that becomes a single cell inside
+            the module.
+
+    Raises:
+        ValueError: If a norm in training would see a single value.
+    """
+    n, _, h, w = x.shape
+    if n > 1 or max(h, w) > cells:
+        return
+    # A SyncBatchNorm may get more from other processes.
+    if any(
+        isinstance(m, nn.BatchNorm2d) and m.training for m in module.modules()
+    ):
+        raise ValueError(
+            f'{type(module).__name__} cannot be trained on a single map of '
+            f'{h}x{w} cells: expected a side of more than {cells}, or more '
+            'images in a batch'
+        )
 
 
 def _describe(value: Any) -> str:

@@ -7,7 +7,7 @@ from mmpose.utils.typing import OptMultiConfig
 from torch import Tensor, nn
 
 from ..layers.checks import check_channels, check_maps
-from ..layers.ram_module import RAMHRModule
+from ..layers.ram_hr_module import RAMHRModule
 
 
 @MODELS.register_module()

@@ -3,8 +3,6 @@
 from typing import Any, List, Tuple, Union
 
 import torch
-from mmpose.models import BottomupPoseEstimator, TopdownPoseEstimator
-from mmpose.registry import MODELS
 from mmpose.utils.typing import SampleList
 from torch import Tensor
 
@@ -25,7 +23,7 @@ def split_batch(feats: Any) -> Tuple[Any, Any]:
     return tuple(type(feats)(half[i] for half in halves) for i in (0, 1))
 
 
-class _FusedFlip:
+class FusedFlip:
     """The part that both kinds of estimators share."""
 
     def predict(
@@ -58,27 +56,3 @@ class _FusedFlip:
         """Features of the images, and of the mirror images."""
         both = torch.cat([images, images.flip(-1)])
         return list(split_batch(self.extract_feat(both)))
-
-
-@MODELS.register_module()
-class FusedFlipTopdownPoseEstimator(_FusedFlip, TopdownPoseEstimator):
-    """MMPose's ``TopdownPoseEstimator`` with a flip test in one pass.
-
-    The images and their mirror images go through backbone and neck as one
-    batch of 2 N instead of as two of N, after which any head of MMPose
-    predicts from the two halves as usual: the same poses (to rounding) from
-    the same weights, with fewer and larger steps for the device.
-
-    The arguments are those of ``TopdownPoseEstimator``.
-    """
-
-
-@MODELS.register_module()
-class FusedFlipBottomupPoseEstimator(_FusedFlip, BottomupPoseEstimator):
-    """MMPose's ``BottomupPoseEstimator`` with a flip test in one pass.
-
-    See :class:`FusedFlipTopdownPoseEstimator`. With ``multiscale_test`` there
-    is one pass for each scale.
-
-    The arguments are those of ``BottomupPoseEstimator``.
-    """

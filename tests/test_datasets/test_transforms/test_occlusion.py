@@ -105,7 +105,7 @@ def test_holes_are_around_their_centres(size, centre, hole, monkeypatch):
     ],
 )
 def test_amounts_from_draws(limits, whole, drawn, expected):
-    found = occlusion._scale(np.array(drawn), limits, whole)
+    found = occlusion.scale_draws(np.array(drawn), limits, whole)
     assert found.tolist() == expected
 
 

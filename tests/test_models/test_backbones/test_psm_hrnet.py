@@ -13,7 +13,7 @@ from mmpose.registry import MODELS
 from torch import nn
 
 from mmpose_ext.models.backbones import PSMHRNet
-from mmpose_ext.models.backbones.psm_hrnet import PSMHRModule
+from mmpose_ext.models.layers.psm_hr_module import PSMHRModule
 
 CHANNELS = (8, 16, 32, 64)
 

@@ -8,7 +8,7 @@ from mmpose.registry import METRICS
 from mmpose.structures import PoseDataSample
 
 from mmpose_ext.errors import InputError
-from mmpose_ext.evaluation import LIPPCKh, lip_metric
+from mmpose_ext.evaluation import LIPPCKh, lip_pckh
 
 GROUPS = dict(
     Head=(8, 9),
@@ -211,7 +211,7 @@ def test_negative_coordinates_of_a_prediction_become_one():
 def test_nothing_to_evaluate(monkeypatch):
     said = []
     monkeypatch.setattr(
-        lip_metric, 'print_log', lambda text, **_: said.append(text)
+        lip_pckh, 'print_log', lambda text, **_: said.append(text)
     )
     nobody = np.full((16, 2), -1)
     found = evaluate(sample(person(), nobody))

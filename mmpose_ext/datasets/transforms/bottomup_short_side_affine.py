@@ -1,8 +1,7 @@
-"""Transforms that bring whole images to the size of a bottom-up network."""
+"""Random crops in the measure of the short side."""
 
 from typing import Dict, Tuple
 
-import cv2
 import numpy as np
 from mmcv.transforms import BaseTransform
 from mmcv.transforms.utils import cache_randomness
@@ -11,107 +10,7 @@ from mmpose.structures.bbox import bbox_xyxy2corner, get_warp_matrix
 
 from ...arguments import each, finite, non_negative, positive, positive_int
 from .results import get_image
-
-# OpenCV addresses the pixels that it warps with 16 bits.
-_MAX_SIDE = 32766
-
-
-@TRANSFORMS.register_module()
-class BottomupShortSideResize(BaseTransform):
-    """Scale the short side of an image to a given length, for testing.
-
-    As in the testing of `Learning Local-Global Contextual Adaptation for
-    Multi-Person Pose Estimation <https://arxiv.org/abs/2109.03622>`_
-    (LOGO-CAP): both axes are scaled by short side S / short side of the
-    image. The long side is then cut to whole pixels and padded to the next
-    multiple of ``size_factor``. (The reference gives the rule as
-    ``(x + 63) // 64 * 64`` of the scaled length x, which is the same.) The
-    image's centre goes to the middle of the output.
-
-    MMPose's ``BottomupResize(resize_mode='expand')`` differs in two points:
-    it pads for the fraction of a pixel too, and its centre is (w / 2, h / 2),
-    where the one here is ``(int(w / 2 + 0.5), int(h / 2 + 0.5))``.
-
-    Required Keys:
-
-        - img (H, W, C)
-
-    Modified Keys:
-
-        - img (H', W', C)
-        - img_shape, (H', W')
-
-    Added Keys:
-
-        - input_size, (W', H')
-        - input_center (2,), x and y in pixels of the image before
-        - input_scale (2,), the width and height of the output in such pixels
-
-    Args:
-        input_size (tuple[int, int]): Width and height in pixels, the shorter
-            of which, rounded up to a multiple of ``size_factor``, is the
-            length S of the short side. The longer one says nothing.
-        size_factor (int): What both sides of the output are multiples of.
-            Defaults to 64.
-        pad_val (int): Value of all channels outside of the image. Defaults
-            to 0.
-
-    Raises:
-        ValueError: If an argument is out of its range, the image is a list
-            of them, or a side of an image, or of what it becomes, has more
-            than 32766 pixels.
-    """
-
-    def __init__(
-        self,
-        input_size: Tuple[int, int],
-        size_factor: int = 64,
-        pad_val: int = 0,
-    ):
-        super().__init__()
-        input_size = each(positive_int, 'input_size', input_size, length=2)
-        self.input_size = tuple(input_size)
-        self.size_factor = positive_int('size_factor', size_factor)
-        self.pad_val = finite('pad_val', pad_val)
-
-    def transform(self, results: Dict) -> dict:
-        """Resize the image.
-
-        Args:
-            results (dict): The result dict.
-
-        Returns:
-            dict: The result dict, see the class.
-        """
-        img = get_image(self.__class__.__name__, results)
-        height, width = img.shape[:2]
-        side, factor = min(width, height), self.size_factor
-        short = -(-min(self.input_size) // factor) * factor
-        size = tuple(
-            (short * length // side + factor - 1) // factor * factor
-            for length in (width, height)
-        )
-        x, y = int(width / 2 + 0.5), int(height / 2 + 0.5)
-        scale = short / side
-        matrix = np.array(
-            [
-                [scale, 0, size[0] / 2 - scale * x],
-                [0, scale, size[1] / 2 - scale * y],
-            ]
-        )
-
-        results['img'] = _warp(img, matrix, size, self.pad_val)
-        results['img_shape'] = size[::-1]
-        results['input_size'] = size
-        results['input_center'] = np.array([x, y], float)
-        results['input_scale'] = np.array(size) * side / short
-        return results
-
-    def __repr__(self) -> str:
-        return (
-            f'{self.__class__.__name__}(input_size={self.input_size}, '
-            f'size_factor={self.size_factor}, pad_val={self.pad_val})'
-        )
+from .warping import warp
 
 
 @TRANSFORMS.register_module()
@@ -227,7 +126,7 @@ class BottomupShortSideAffine(BaseTransform):
             centre, np.array([side, side]), angle, self.input_size
         )
 
-        results['img'] = _warp(img, matrix, self.input_size, self.pad_val)
+        results['img'] = warp(img, matrix, self.input_size, self.pad_val)
         if 'keypoints' in results:
             results['keypoints'] = _move(results['keypoints'], matrix)
         if 'bbox' in results:
@@ -247,23 +146,6 @@ class BottomupShortSideAffine(BaseTransform):
             f'shift_factor={self.shift_factor}, '
             f'rotate_factor={self.rotate_factor}, pad_val={self.pad_val})'
         )
-
-
-def _warp(
-    img: np.ndarray, matrix: np.ndarray, size: Tuple[int, int], pad_val: int
-) -> np.ndarray:
-    """Sample an image of some size (w, h) bilinearly from another one."""
-    for (w, h), what in ((img.shape[1::-1], 'image'), (size, 'input')):
-        if max(w, h) > _MAX_SIDE:
-            raise ValueError(
-                f'expected an {what} of up to {_MAX_SIDE} px a side, got one '
-                f'of {w} x {h}'
-            )
-    # An int alone would be the value of the first channel.
-    border = (pad_val,) * 4
-    return cv2.warpAffine(
-        img, matrix, size, flags=cv2.INTER_LINEAR, borderValue=border
-    )
 
 
 def _move(points: np.ndarray, matrix: np.ndarray) -> np.ndarray:

@@ -3,13 +3,13 @@
 from typing import List
 
 import torch.nn.functional as F
-from mmpose.models.backbones.hrnet import HRModule
 from torch import Tensor, nn
 
+from .fusion_hr_module import FusionHRModule
 from .resolution_attention import ResolutionAttention, mean_upsampled
 
 
-class RAMHRModule(HRModule):
+class RAMHRModule(FusionHRModule):
     r"""HRNet's module whose fusion weighs the resolutions that it adds up.
 
     The Resolution-wise Attention Module of "Learning Enhanced Resolution-wise
@@ -27,23 +27,6 @@ class RAMHRModule(HRModule):
                 ResolutionAttention(channels, self.num_branches)
                 for channels in self.in_channels[: len(self.fuse_layers)]
             )
-
-    def forward(self, x: List[Tensor]) -> List[Tensor]:
-        """Run the branches and fuse them.
-
-        Args:
-            x (list[Tensor]): One map of shape (N, C_j, H_j, W_j) per branch,
-                from high to low resolution.
-
-        Returns:
-            list[Tensor]: One map per output branch, shaped as the inputs.
-        """
-        if self.num_branches == 1:
-            return super().forward(x)
-        x = [branch(xj) for branch, xj in zip(self.branches, x)]
-        return [
-            self.relu(self._fuse(x, i)) for i in range(len(self.attention))
-        ]
 
     def _fuse(self, x: List[Tensor], i: int) -> Tensor:
         """Add up the weighted maps at the resolution of branch ``i``.

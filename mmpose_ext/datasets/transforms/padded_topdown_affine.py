@@ -1,4 +1,4 @@
-"""Transforms that crop a person."""
+"""MMPose's crop of a person, with a grey border."""
 
 from typing import Dict, Optional, Tuple
 
@@ -9,6 +9,7 @@ from mmpose.registry import TRANSFORMS
 from mmpose.structures.bbox import get_udp_warp_matrix, get_warp_matrix
 
 from ...arguments import each, finite, one_of, positive_int
+from .warping import warp
 
 
 @TRANSFORMS.register_module()
@@ -93,10 +94,11 @@ class PaddedTopdownAffine(TopdownAffine):
         matrix = get_matrix(center, scale, rotation, output_size=size)
 
         img = results['img']
-        if isinstance(img, list):
-            results['img'] = [self._crop(one, matrix) for one in img]
-        else:
-            results['img'] = self._crop(img, matrix)
+        crops = [
+            warp(one, matrix, size, self.border_value)
+            for one in (img if isinstance(img, list) else [img])
+        ]
+        results['img'] = crops if isinstance(img, list) else crops[0]
 
         keypoints = results.get('keypoints')
         if keypoints is None:
@@ -122,15 +124,6 @@ class PaddedTopdownAffine(TopdownAffine):
         w, h = bbox_scale.T
         wider = (w, w / aspect_ratio)
         return np.where(w > h * aspect_ratio, wider, (h * aspect_ratio, h)).T
-
-    def _crop(self, img: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-        return cv2.warpAffine(
-            img,
-            matrix,
-            tuple(self.input_size),
-            flags=cv2.INTER_LINEAR,
-            borderValue=(self.border_value,) * 4,
-        )
 
     def __repr__(self) -> str:
         return f'{super().__repr__()[:-1]}, border_value={self.border_value})'

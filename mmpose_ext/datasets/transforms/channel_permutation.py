@@ -1,4 +1,4 @@
-"""Transforms of the image's colours."""
+"""Permutations of the colour channels."""
 
 from typing import Dict
 

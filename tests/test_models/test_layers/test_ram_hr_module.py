@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from mmpose_ext.models.layers.ram_module import RAMHRModule
+from mmpose_ext.models.layers.ram_hr_module import RAMHRModule
 from mmpose_ext.models.necks import RAMNeck
 
 
