@@ -137,7 +137,31 @@ def make_tools() -> str:
     return '\n'.join([*lines, ''])
 
 
-PAGES = {'docs/classes.md': make_classes, 'docs/tools.md': make_tools}
+def make_readme() -> str:
+    """The README, with its table of papers after the methods' READMEs."""
+    text = (ROOT / 'README.md').read_text(encoding='utf-8')
+    rows = []
+    for path in sorted(ROOT.glob('configs/*/README.md')):
+        title, paper, summary = path.read_text(encoding='utf-8').split('\n\n')[
+            :3
+        ]
+        if paper.startswith('> '):
+            link = f'[{title[2:]}]({path.relative_to(ROOT).as_posix()})'
+            paper = as_cell(paper.replace('> ', ''))
+            rows.append(
+                f'| {link} | {paper} | {as_cell(summary).split(". ")[0]} |'
+            )
+    table = f'(?<=\n){re.escape(MADE)}\n.*?\n\n'
+    head = f'{MADE}\n| method | paper | in short |\n| --- | --- | --- |\n'
+    made = head + '\n'.join(rows) + '\n\n'
+    return re.sub(table, lambda _: made, text, flags=re.DOTALL)
+
+
+PAGES = {
+    'README.md': make_readme,
+    'docs/classes.md': make_classes,
+    'docs/tools.md': make_tools,
+}
 
 if __name__ == '__main__':
     for page, make in PAGES.items():

@@ -6,6 +6,11 @@ import runpy
 from pathlib import Path
 
 import pytest
+import torch
+from mmengine.config import Config
+from mmpose.registry import MODELS
+
+import mmpose_ext  # noqa: F401
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = sorted(
@@ -83,3 +88,16 @@ def test_options_of_commands_exist():
                 assert option in known, f'{document}: {path} {option}'
                 checked += 1
     assert checked > 50
+
+
+def test_config_of_the_readme_builds(tmp_path):
+    code = re.search(
+        '```python\n(.*?)```', (ROOT / 'README.md').read_text(), re.S
+    )
+    path = tmp_path / 'config.py'
+    path.write_text(code[1])
+    with torch.device('meta'):
+        model = MODELS.build(Config.fromfile(path).model)
+        heatmaps = model(torch.zeros(1, 3, 256, 192), None, mode='tensor')
+    assert heatmaps.shape == (1, 17, 64, 48)
+    assert type(model.neck).__name__ == 'GPRNeck'
