@@ -18,16 +18,14 @@ except ImportError as e:
 from .. import compat
 from .coco_keypoint_metric import CocoKeypointMetric
 from .coco_person_dataset import CocoPersonDataset
+from .filter_multi_task import FilterMultiTask
+from .load_multi_task_annotations import LoadMultiTaskAnnotations
 from .multitask_roi_head import MultiTaskRoIHead
 from .multitask_visualizer import MultiTaskVisualizer
 from .offset_keypoint_head import OffsetKeypointHead
-from .sampled_deform_conv import SampledDeformConv2dPack
-from .transforms import (
-    FilterMultiTask,
-    LoadMultiTaskAnnotations,
-    PackMultiTaskInputs,
-    WarpKeypoints,
-)
+from .pack_multi_task_inputs import PackMultiTaskInputs
+from .sampled_deform_conv2d_pack import SampledDeformConv2dPack
+from .warp_keypoints import WarpKeypoints
 
 compat.keep_boxes_in_float32()
 

@@ -7,7 +7,8 @@ import pytest
 import torch
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
-from mmdet.structures.mask import BitmapMasks
+from mmdet.structures.bbox import HorizontalBoxes
+from mmdet.structures.mask import BitmapMasks, PolygonMasks
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from mmengine.structures import InstanceData
@@ -119,5 +120,33 @@ def make_sample():
             bboxes=torch.zeros(0, 4), labels=torch.zeros(0, dtype=torch.long)
         )
         return sample
+
+    return make
+
+
+@pytest.fixture
+def make_persons():
+    def make(boxes, masks=BitmapMasks):
+        """Annotations in which person i has its number everywhere."""
+        n = len(boxes)
+        number = np.arange(n)
+        if masks is BitmapMasks:
+            bitmaps = np.zeros((n, 6, 8), np.uint8)
+            bitmaps[number, 0, number] = 1
+            gt_masks = BitmapMasks(bitmaps, 6, 8)
+        else:
+            corners = np.array([0, 0, 1, 0, 0, 1.0])
+            gt_masks = PolygonMasks([[corners + i] for i in number], 6, 8)
+        keypoints = np.zeros((n, 3, 3), np.float32)
+        keypoints[..., 0] = number[:, None]
+        return dict(
+            img=np.zeros((6, 8, 3), np.uint8),
+            img_shape=(6, 8),
+            gt_bboxes=HorizontalBoxes(np.reshape(boxes, (-1, 4)).astype('f4')),
+            gt_bboxes_labels=number,
+            gt_ignore_flags=number % 2 == 1,
+            gt_masks=gt_masks,
+            gt_keypoints=keypoints,
+        )
 
     return make
