@@ -16,7 +16,7 @@ from mmpose_ext.checks import (
     check_output_folder,
     explain_errors,
 )
-from mmpose_ext.deploy.estimators import use_exported
+from mmpose_ext.deploy.pose_model import use_exported
 from mmpose_ext.deploy.runtimes import is_exported
 from mmpose_ext.engine.command_line import (
     analyse_bad_cases,

@@ -21,7 +21,7 @@ from ..engine.fast_test import use_fused_flip
 from ..engine.hooks import FastTestHook, StrictCheckpointHook
 from ..engine.no_detections import accept_no_detections
 from ..errors import InputError, did_you_mean
-from .estimators import use_exported
+from .pose_model import use_exported
 from .runtimes import is_exported
 
 # The default metrics, the first that is there, by their names behind the

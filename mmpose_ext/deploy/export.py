@@ -16,16 +16,17 @@ from torch import Tensor
 from ..errors import InputError
 from ..inference.poses import estimate_poses
 from .declaration import check_declaration
-from .estimators import kind_of, load_exported
 from .formats import export_network, part_path, quantize
 from .metadata import describe, pack, unpack
 from .network import (
     SIZE_FACTOR,
     PoseNetwork,
     flatten,
+    kind_of,
     record_inputs,
     structure_of,
 )
+from .pose_model import PoseModel
 from .runtimes import open_network
 from .samples import Sample
 
@@ -186,11 +187,11 @@ def compare(
                 error = error / scale if error == error else np.inf
                 difference = max(difference, error)
 
-    exported = load_exported(path)
+    exported = PoseModel(path)
     distance = 0.0
     for (image, boxes), pose in zip(samples, recording.poses):
         try:
-            found = estimate_poses(exported, image, boxes)
+            found = exported(image, boxes)
         except Exception as e:
             raise InputError(
                 f'{type(model.head).__name__} cannot be exported: its predict '

@@ -72,6 +72,16 @@ class PoseNetwork(nn.Module):
         return {name: getattr(head, name) for name in names}
 
 
+def kind_of(model: BasePoseEstimator) -> str:
+    """``'topdown'`` or ``'bottomup'``.
+
+    Args:
+        model (BasePoseEstimator): An estimator of one of these kinds.
+    """
+    is_bottomup = isinstance(model, BottomupPoseEstimator)
+    return 'bottomup' if is_bottomup else 'topdown'
+
+
 def check_size(images: Tensor, what: str) -> None:
     """Check that a bottom-up network can halve images as often as it does.
 

@@ -1,12 +1,23 @@
-"""Poses of images, by an exported file."""
+"""Exported files in the place of a model and its config."""
 
 from pathlib import Path
 from typing import Optional, Union
 
 import numpy as np
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
 from mmengine.structures import InstanceData
+from mmpose.registry import MODELS
 
-from .estimators import load_exported
+from ..errors import InputError
+from .exported_bottomup_estimator import ExportedBottomupEstimator
+from .exported_estimator import naming_file
+from .exported_topdown_estimator import ExportedTopdownEstimator
+from .runtimes import Network, open_network
+
+_ESTIMATORS = dict(
+    topdown=ExportedTopdownEstimator, bottomup=ExportedBottomupEstimator
+)
 
 
 class PoseModel:
@@ -45,7 +56,23 @@ class PoseModel:
         device: str = 'cpu',
         num_threads: Optional[int] = None,
     ):
-        self.model = load_exported(path, device, num_threads)
+        network = open_network(path, device, num_threads)
+        # The network itself, not to open the file again; its parts are opened.
+        model = dict(_model_config(network), file=network)
+        model.update(device=device, num_threads=num_threads)
+        with DefaultScope.overwrite_default_scope('mmpose'):
+            self.model = MODELS.build(model).eval()
+            self._try_out(str(path))
+
+    def _try_out(self, path: str) -> None:
+        """Check that a top-down model finds the keypoints it describes.
+
+        A bottom-up model may find nobody, and takes longer.
+        """
+        what = f"what '{path}' declares does not work on an image"
+        if isinstance(self.model, ExportedTopdownEstimator):
+            with naming_file(what):
+                self(np.zeros((64, 64, 3), np.uint8))
 
     @property
     def dataset_meta(self) -> dict:
@@ -82,3 +109,39 @@ class PoseModel:
         from ..inference.poses import estimate_poses
 
         return estimate_poses(self.model, image, boxes, batch_size, score_thr)
+
+
+def use_exported(config: Config, file: str) -> None:
+    """Let a config's model be an exported one.
+
+    The config's ``test_cfg`` remains, and so does what is not its model.
+
+    Args:
+        config (Config): The config, changed in place.
+        file (str): The exported file.
+
+    Raises:
+        InputError: The file cannot be used.
+    """
+    network = open_network(file)
+    model = _model_config(network)
+    decoder = (config.model.get('head') or {}).get('decoder') or {}
+    size = decoder.get('input_size')
+    expected = network.shape[:1:-1]
+    if size and None not in expected and list(size) != expected:
+        raise InputError(
+            f"'{file}' was exported for inputs of (w, h) {tuple(expected)}, "
+            f'the config makes {tuple(size)}'
+        )
+    if config.model.get('test_cfg') is not None:
+        model.update(test_cfg=config.model.test_cfg)
+    # Not what the old model had: keys of a dict would be merged.
+    config.pop('model')
+    config.model = model
+    config.load_from = None
+
+
+def _model_config(network: Network) -> dict:
+    """The ``model`` of a config that uses an exported file."""
+    estimator = _ESTIMATORS[network.metadata['kind']]
+    return dict(type=estimator.__name__, file=network.path)

@@ -9,8 +9,8 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from mmpose_ext.deploy.estimators import kind_of
 from mmpose_ext.deploy.export import export_model, quantize_model, record
+from mmpose_ext.deploy.network import kind_of
 from mmpose_ext.deploy.samples import draw_samples
 from mmpose_ext.engine.config import load_config
 from mmpose_ext.inference.poses import load_pose_model

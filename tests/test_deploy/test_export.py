@@ -160,13 +160,13 @@ def test_heads_that_need_more_than_their_forward(
     tiny_model, exported, samples, monkeypatch
 ):
     model = tiny_model[-1]
-    monkeypatch.setattr(
-        'mmpose_ext.deploy.export.estimate_poses',
-        lambda *args: raise_(RuntimeError('no such channel')),
-    )
     recording = Recording([], {}, [])
     assert compare(model, exported['onnx'], [], recording) == (0, 0)
     recording.poses.append(None)
+    monkeypatch.setattr(
+        'mmpose_ext.deploy.export.PoseModel',
+        lambda _: lambda *args: raise_(RuntimeError('no such channel')),
+    )
     with pytest.raises(InputError, match='HeatmapHead cannot be exported'):
         compare(model, exported['onnx'], samples[:1], recording)
 
@@ -241,7 +241,7 @@ def test_maxima_that_tie(
     found.keypoints[0, 3, 0] += 30
     found.keypoint_scores[0, 3] -= change
     monkeypatch.setattr(
-        'mmpose_ext.deploy.export.estimate_poses', lambda *args: found
+        'mmpose_ext.deploy.export.PoseModel', lambda _: lambda *args: found
     )
     difference, distance = compare(
         model, exported['onnx'], samples[:1], Recording([], {}, [pose])

@@ -20,7 +20,7 @@ from mmpose.models.heads import HeatmapHead
 from mmpose.registry import MODELS
 from torch import nn
 
-from mmpose_ext.deploy import PoseModel, estimators, runtimes
+from mmpose_ext.deploy import PoseModel, runtimes
 from mmpose_ext.deploy.export import _metadata, record
 from mmpose_ext.deploy.formats import export_network, part_path
 from mmpose_ext.deploy.metadata import KEY, MAX_LENGTH, unpack
@@ -404,7 +404,7 @@ def test_outputs_of_another_model(change, suffix, files, samples, monkeypatch):
     with pytest.raises(InputError, match=message):
         PoseModel(path, num_threads=1)
     # Its network's outputs are seen by MMPose's runner, too.
-    monkeypatch.setattr(estimators, '_try_out', lambda *_: None)
+    monkeypatch.setattr(PoseModel, '_try_out', lambda *_: None)
     model = PoseModel(path, num_threads=1)
     with pytest.raises(InputError, match=message):
         model(*samples[0])

@@ -5,14 +5,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-import torch
-from mmengine.model import ExponentialMovingAverage
 from mmengine.registry import DefaultScope
 from mmpose.apis import inference_topdown
 from mmpose.registry import MODELS
 
-from mmpose_ext.deploy import PoseModel, estimators, runtimes
-from mmpose_ext.deploy.estimators import use_exported
+from mmpose_ext.deploy import pose_model, runtimes
+from mmpose_ext.deploy.pose_model import PoseModel, use_exported
 from mmpose_ext.engine.config import load_config
 from mmpose_ext.errors import InputError
 from mmpose_ext.inference.poses import estimate_poses
@@ -78,14 +76,6 @@ def test_as_many_requests_as_calls_at_once(exported, samples):
     assert 1 <= len(network._idle) <= 4
 
 
-def test_images_of_whole_networks(exported):
-    network = runtimes.open_network(exported['onnx'])
-    module = estimators._ExportedModule(network, bottomup=True)
-    assert module(torch.rand(1, 3, 96, 64))[0].shape == (1, 17, 24, 16)
-    with pytest.raises(InputError, match=r"tiny\.onnx' have .* = \(64, 90\)"):
-        module(torch.rand(1, 3, 90, 64))
-
-
 def test_a_file_is_opened_once(exported, monkeypatch):
     opened = []
 
@@ -93,7 +83,7 @@ def test_a_file_is_opened_once(exported, monkeypatch):
         opened.append(args)
         return runtimes.open_network(*args)
 
-    monkeypatch.setattr(estimators, 'open_network', open_network)
+    monkeypatch.setattr(pose_model, 'open_network', open_network)
     PoseModel(exported['onnx'], num_threads=1)
     assert opened == [(exported['onnx'], 'cpu', 1)]
 
@@ -116,27 +106,6 @@ def test_config_of_another_size(exported, tiny_model):
     config.model.head.decoder.input_size = (48, 64)
     with pytest.raises(InputError, match=r'\(64, 96\), the config .*48, 64'):
         use_exported(config, str(exported['onnx']))
-
-
-def test_a_copy_for_an_average_of_weights(exported, samples):
-    model = PoseModel(exported['onnx'])
-    image, boxes = samples[0]
-    copied = ExponentialMovingAverage(model.model).module.eval()
-    np.testing.assert_array_equal(
-        estimate_poses(copied, image, boxes).keypoints,
-        model(image, boxes).keypoints,
-    )
-
-
-def test_wrong_kind(exported):
-    wrong = dict(type='ExportedBottomupEstimator', file=str(exported['onnx']))
-    with (
-        DefaultScope.overwrite_default_scope('mmpose'),
-        pytest.raises(
-            InputError, match='a topdown model, expected a bottomup'
-        ),
-    ):
-        MODELS.build(wrong)
 
 
 def test_no_config_nor_checkpoint_is_needed(exported, samples, tmp_path):

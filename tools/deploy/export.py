@@ -31,7 +31,6 @@ from mmpose_ext.deploy.accuracy import (
     find_accuracy,
     load_and_evaluate,
 )
-from mmpose_ext.deploy.estimators import kind_of
 from mmpose_ext.deploy.export import (
     check_agreement,
     compare,
@@ -40,7 +39,7 @@ from mmpose_ext.deploy.export import (
     record,
 )
 from mmpose_ext.deploy.formats import all_files, check_format
-from mmpose_ext.deploy.network import PoseNetwork
+from mmpose_ext.deploy.network import PoseNetwork, kind_of
 from mmpose_ext.deploy.runtimes import is_exported, require
 from mmpose_ext.deploy.samples import (
     draw_samples,
