@@ -1,38 +1,15 @@
 """Configs in pure Python work with every option as names do."""
 
-import importlib.util
 import json
-import uuid
-from pathlib import Path
 
 import mmengine
 import pytest
 import torch
 from mmengine.config import Config
 from pure_python import write_pure_python
+from run_tools import evaluate, train
 
-ROOT = Path(__file__).parents[2]
 AP = 'coco/AP'
-
-
-def load_tool(name):
-    path = ROOT / 'tools' / f'{name}.py'
-    spec = importlib.util.spec_from_file_location(f'pure_{path.stem}', path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-train_tool, test_tool = load_tool('train'), load_tool('test')
-
-
-def run(tool, config, *args, **options):
-    # Names of their own keep MMEngine's loggers and visualizers apart.
-    for key in ('experiment_name', 'visualizer.name'):
-        options[key] = uuid.uuid4().hex
-    pairs = [f'{key}={value}' for key, value in options.items()]
-    args = (config, *args, '--cfg-options', *pairs)
-    return tool.main([str(arg) for arg in args])
 
 
 @pytest.fixture(scope='module', params=['mmpose', None])
@@ -40,7 +17,7 @@ def pure(request, toy_persons, tmp_path_factory):
     """The config, and the checkpoint of an epoch."""
     folder = tmp_path_factory.mktemp('pure')
     path = write_pure_python(folder / 'cfg', toy_persons, request.param)
-    run(train_tool, path, '--work-dir', folder, '--auto-scale-lr',
+    train(path, '--work-dir', folder, '--auto-scale-lr',
         '--show-dir', 'pictures')  # fmt: skip
     # MMPose's hook has a folder for tests only.
     assert list(folder.glob('*/vis_data/vis_image/*.png'))
@@ -49,7 +26,7 @@ def pure(request, toy_persons, tmp_path_factory):
 
 def test_training_goes_on(pure, tmp_path):
     config, checkpoint = pure
-    run(train_tool, config, '--work-dir', tmp_path, '--no-validate',
+    train(config, '--work-dir', tmp_path, '--no-validate',
         '--resume', checkpoint, **{'train_cfg.max_epochs': 2})  # fmt: skip
     after = torch.load(tmp_path / 'epoch_2.pth', weights_only=False)
     assert after['meta']['epoch'] == 2
@@ -64,8 +41,8 @@ def test_results_are_those_of_the_plain_test(pure, tmp_path):
     dumps = []
     for name, args in (('fast', []), ('plain', ['--plain'])):
         out, dump = tmp_path / f'{name}.json', tmp_path / f'{name}.pkl'
-        metrics = run(
-            test_tool, config, checkpoint, '--work-dir', tmp_path,
+        metrics = evaluate(
+            config, checkpoint, '--work-dir', tmp_path,
                 '--out', out, '--dump', dump, '--show-dir', name, *args,
         )  # fmt: skip
         assert list(tmp_path.glob(f'*/{name}/*.jpg'))
@@ -84,8 +61,8 @@ def test_results_are_those_of_the_plain_test(pure, tmp_path):
 def test_augmentation(options, pure, tmp_path):
     config, checkpoint = pure
     dump = tmp_path / 'all.pkl'
-    metrics = run(
-        test_tool, config, checkpoint, '--work-dir', tmp_path, '--dump', dump,
+    metrics = evaluate(
+        config, checkpoint, '--work-dir', tmp_path, '--dump', dump,
         '--tta', *options,
     )  # fmt: skip
     assert 0 <= metrics[AP] <= 1
@@ -94,7 +71,7 @@ def test_augmentation(options, pure, tmp_path):
 
 def test_bad_cases(pure, tmp_path):
     config, checkpoint = pure
-    run(test_tool, config, checkpoint, '--work-dir', tmp_path, '--badcase',
+    evaluate(config, checkpoint, '--work-dir', tmp_path, '--badcase',
         **{'default_hooks.badcase.badcase_thr': 0})  # fmt: skip
     (results,) = tmp_path.glob('**/badcase/results.json')
     assert set(json.loads(results.read_text())[0]) >= {'img', 'bbox'}
@@ -104,8 +81,8 @@ def test_bad_cases(pure, tmp_path):
 def test_no_detection(tta, pure, tmp_path):
     config, checkpoint = pure
     (tmp_path / 'boxes.json').write_text('[]')
-    metrics = run(
-        test_tool, config, checkpoint, '--work-dir', tmp_path,
+    metrics = evaluate(
+        config, checkpoint, '--work-dir', tmp_path,
         *(['--tta'] if tta else []),
         **{'test_dataloader.dataset.bbox_file': tmp_path / 'boxes.json'},
     )  # fmt: skip
@@ -115,7 +92,7 @@ def test_no_detection(tta, pure, tmp_path):
 def test_no_detection_in_the_validation(pure, tmp_path):
     config, _ = pure
     (tmp_path / 'boxes.json').write_text('[]')
-    run(train_tool, config, '--work-dir', tmp_path,
+    train(config, '--work-dir', tmp_path,
         **{'val_dataloader.dataset.bbox_file': tmp_path / 'boxes.json'},
         )  # fmt: skip
     assert (tmp_path / 'epoch_1.pth').exists()
