@@ -135,6 +135,36 @@ def tiny_config(toy_persons, tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope='session')
+def exported(tiny_config, tmp_path_factory):
+    """A pose model with a flip test: config, checkpoint, model, and files.
+
+    The files are under ``'onnx'`` and ``'openvino'``; nothing of it is to be
+    changed.
+    """
+    for package in ('onnxscript', 'onnxruntime', 'openvino', 'nncf'):
+        pytest.importorskip(package)
+    from calibrated_model import build_model
+
+    from mmpose_ext.deploy.export import export_model, record
+    from mmpose_ext.deploy.samples import draw_samples
+    from mmpose_ext.engine.config import load_config
+
+    folder = tmp_path_factory.mktemp('exported')
+    config, checkpoint = folder / 'tiny.py', folder / 'tiny.pth'
+    config.write_text(
+        f"_base_ = '{tiny_config}'\n"
+        'model = dict(test_cfg=dict(flip_test=True))\n'
+    )
+    files = dict(onnx=folder / 'tiny.onnx', openvino=folder / 'tiny.xml')
+    model = build_model(load_config(str(config)), checkpoint)
+    with DefaultScope.overwrite_default_scope('mmpose'):
+        recording = record(model, draw_samples(3, with_boxes=True))
+        for file in files.values():
+            export_model(model, file, recording)
+    return dict(config=config, checkpoint=checkpoint, model=model, **files)
+
+
+@pytest.fixture(scope='session')
 def visibility_config(tiny_config) -> Path:
     """The config with its head inside MMPose's ``VisPredictHead``."""
     path = tiny_config.with_name('visibility.py')

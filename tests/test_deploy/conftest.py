@@ -1,56 +1,25 @@
-"""Small models with outputs of order 1, and one of them as files."""
+"""What the tests of exported models share."""
 
-import copy
-from pathlib import Path
+import ast
+import re
+import shutil
+from xml.sax.saxutils import quoteattr
 
 import pytest
 import torch
-from mmengine.config import Config
 from mmengine.registry import DefaultScope
-from torch.nn.modules.batchnorm import _BatchNorm
+from torch import nn
 
-from mmpose_ext.deploy.export import export_model, quantize_model, record
-from mmpose_ext.deploy.network import kind_of
+from mmpose_ext.deploy.export import _metadata, quantize_model, record
+from mmpose_ext.deploy.formats import export_network
+from mmpose_ext.deploy.metadata import KEY
+from mmpose_ext.deploy.network import PoseNetwork
+from mmpose_ext.deploy.runtimes import SEAL
 from mmpose_ext.deploy.samples import draw_samples
-from mmpose_ext.engine.config import load_config
-from mmpose_ext.inference.poses import load_pose_model
 
-pytest.importorskip('onnxscript')
-pytest.importorskip('onnxruntime')
-pytest.importorskip('openvino')
-pytest.importorskip('nncf')
-
-
-def build_model(config: Config, folder: Path, seed: int = 0):
-    """A model with random weights, whose norms fit drawn persons."""
-    from mmpose.models import build_pose_estimator
-
-    torch.manual_seed(seed)
-    with DefaultScope.overwrite_default_scope('mmpose'):
-        model = build_pose_estimator(copy.deepcopy(config).model)
-    for name, parameter in model.named_parameters():
-        if 'attention' in name:  # which starts as a plain sum
-            parameter.data.add_(torch.randn_like(parameter))
-    checkpoint = folder / f'random{seed}.pth'
-    torch.save(dict(state_dict=model.state_dict()), checkpoint)
-    model = load_pose_model(copy.deepcopy(config), str(checkpoint), 'cpu')
-    norms = [m for m in model.modules() if isinstance(m, _BatchNorm)]
-    for norm in norms:
-        norm.train().momentum = 0.5
-    samples = draw_samples(3, with_boxes=kind_of(model) == 'topdown')
-    record(model, samples)
-    model.eval()
-    torch.save(dict(state_dict=model.state_dict()), checkpoint)
-    return model, checkpoint
-
-
-@pytest.fixture(scope='session')
-def tiny_model(tiny_config, tmp_path_factory):
-    """A ResNet, config, checkpoint and model, with a flip test."""
-    config = load_config(str(tiny_config))
-    config.model.test_cfg.flip_test = True
-    model, checkpoint = build_model(config, tmp_path_factory.mktemp('tiny'))
-    return tiny_config, checkpoint, model
+onnx = pytest.importorskip('onnx')
+for package in ('onnxscript', 'onnxruntime', 'openvino', 'nncf'):
+    pytest.importorskip(package)
 
 
 @pytest.fixture(scope='session')
@@ -59,15 +28,70 @@ def samples():
 
 
 @pytest.fixture(scope='session')
-def exported(tiny_model, samples, tmp_path_factory):
-    """Its files by format, not to be changed."""
-    folder = tmp_path_factory.mktemp('exported')
+def model(exported):
+    """The model of the exported files, not to be changed."""
+    return exported['model']
+
+
+@pytest.fixture(scope='session')
+def int8(exported, samples, tmp_path_factory):
+    """The 8-bit form of the exported model."""
+    file = tmp_path_factory.mktemp('int8') / 'tiny.xml'
+    model = exported['model']
     with DefaultScope.overwrite_default_scope('mmpose'):
-        model = tiny_model[-1]
         recording = record(model, samples)
-        files = dict(onnx=folder / 'tiny.onnx', openvino=folder / 'tiny.xml')
-        for file in files.values():
-            export_model(model, file, recording)
-        files['int8'] = folder / 'int8' / 'tiny.xml'
-        quantize_model(model, files['openvino'], files['int8'], recording, 8)
-    return files
+        quantize_model(model, exported['openvino'], file, recording, 8)
+    return file
+
+
+@pytest.fixture(scope='session')
+def harmless(model, samples, tmp_path_factory):
+    """The smallest network with a true description, in both formats."""
+    folder = tmp_path_factory.mktemp('harmless')
+    with DefaultScope.overwrite_default_scope('mmpose'):
+        recording = record(model, samples[:1])
+        text = _metadata(model, PoseNetwork(model), recording)
+    for suffix in ('.onnx', '.xml'):
+        images = torch.rand(2, 3, 96, 64)
+        network = nn.Conv2d(3, 17, 4, stride=4)
+        export_network(network, images, folder / f'a{suffix}', text)
+    return folder, text
+
+
+@pytest.fixture
+def described(harmless):
+    """The description of ``harmless``."""
+    return ast.literal_eval(harmless[1])
+
+
+@pytest.fixture
+def write_file(harmless, tmp_path):
+    """Write the harmless network with another description; its path."""
+
+    def write(description, suffix='.onnx', name='a'):
+        path = tmp_path / 'files' / f'{name}{suffix}'
+        path.parent.mkdir(exist_ok=True)
+        text = description
+        if not isinstance(text, str):
+            text = repr(description)
+        source = harmless[0] / f'a{suffix}'
+        if suffix == '.onnx':
+            network = onnx.load(str(source))
+            for entry in network.metadata_props:
+                if entry.key == KEY:
+                    entry.value = text
+                elif entry.key == SEAL:
+                    entry.key = 'other'
+            onnx.save(network, str(path))
+            return path
+        content = source.read_text()
+        pattern = re.compile(rf'<{KEY} value=(".*?"|\'.*?\') />', re.DOTALL)
+        *_, last = pattern.finditer(content)
+        entry = f'<{KEY} value={quoteattr(text)} />'
+        path.write_text(
+            content[: last.start()] + entry + content[last.end() :]
+        )
+        shutil.copy(source.with_suffix('.bin'), path.with_suffix('.bin'))
+        return path
+
+    return write

@@ -5,73 +5,21 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from exported_description import GOOD, put
 from hypothesis import given
 from hypothesis import strategies as st
 from mmcv.transforms import LoadImageFromFile
 from mmengine.config import Config
 from mmpose.codecs import MSRAHeatmap
-from mmpose.datasets.datasets.utils import parse_pose_metainfo
 from mmpose.datasets.transforms import TopdownAffine
 from mmpose.models import HeatmapHead
 from mmpose.registry import TRANSFORMS
 
 from mmpose_ext.deploy.declaration import check_declaration, plain_name
 from mmpose_ext.deploy.export import export_model, record
-from mmpose_ext.deploy.keypoint_meta import check_keypoint_meta
 from mmpose_ext.deploy.metadata import describe, pack, unpack
 from mmpose_ext.engine.config import load_config
 from mmpose_ext.errors import InputError
-
-GOOD = dict(
-    format=1,
-    structure='Tensor',
-    weights=7,
-    kind='topdown',
-    parts=(),
-    model=dict(
-        head=dict(
-            type='HeatmapHead',
-            in_channels=8,
-            out_channels=2,
-            deconv_out_channels=None,
-            final_layer=dict(kernel_size=1, type='Conv2d'),
-            loss=dict(
-                type='CombinedLoss',
-                losses=dict(a=dict(type='KeypointMSELoss')),
-            ),
-            decoder=dict(
-                type='MSRAHeatmap', input_size=(8, 8), heatmap_size=[2, 2]
-            ),
-        ),
-        data_preprocessor=dict(type='PoseDataPreprocessor', mean=[1.5]),
-        test_cfg=dict(flip_test=True, flip_mode='heatmap'),
-    ),
-    pipeline=[
-        dict(type='LoadImage'),
-        dict(
-            type='RandomChoice',
-            transforms=[[dict(type='Compose', transforms=[])]],
-        ),
-        dict(type='CenterCrop', crop_size=8, pad_cfg=dict(type='Pad')),
-        dict(type='RandomResize', scale=(8, 8), resize_type='Resize'),
-        dict(type='GenerateTarget', encoder=dict(type='UDPHeatmap')),
-        dict(type='GetBBoxCenterScale'),
-        dict(type='PackPoseInputs'),
-    ],
-    dataset_meta=dict(
-        dataset_name='two',
-        num_keypoints=2,
-        keypoint_id2name={0: 'a', 1: 'b'},
-        keypoint_name2id=dict(a=0, b=1),
-        upper_body_ids=[],
-        flip_indices=(1, 0),
-        flip_pairs=[(0, 1)],
-        num_skeleton_links=1,
-        skeleton_links=[(0, 1)],
-        skeleton_link_colors=np.array([[0, 128, 255]], np.uint8),
-        sigmas=np.array([0.1, 0.2], np.float32),
-    ),
-)
 
 
 def test_a_good_one():
@@ -80,24 +28,6 @@ def test_a_good_one():
     metadata['model']['head']['_scope_'] = 'mmpose'
     check_declaration(metadata)
     assert metadata['model'] == GOOD['model']
-
-
-@pytest.mark.parametrize(
-    'name', ['coco', 'coco_wholebody', '300w', 'coco_aic', 'h36m', 'wflw']
-)
-def test_keypoints_of_datasets(name):
-    meta = parse_pose_metainfo(
-        dict(from_file=f'configs/_base_/datasets/{name}.py')
-    )
-    meta.pop('stats_info', None)
-    check_keypoint_meta(meta)
-
-
-@pytest.mark.parametrize('key', ['sigmas', 'skeleton_links', 'flip_pairs'])
-def test_arrays_without_an_axis(key):
-    meta = dict(GOOD['dataset_meta'], **{key: np.array(0)})
-    with pytest.raises(ValueError, match=r'dataset_meta.* is wrong, expected'):
-        check_keypoint_meta(meta)
 
 
 @pytest.mark.parametrize(
@@ -112,6 +42,105 @@ def test_arrays_are_no_way_round_the_limit_of_numbers(value):
     metadata['model']['head']['in_channels'] = value
     with pytest.raises(ValueError, match=r'in_channels.* at most 16384'):
         check_declaration(metadata)
+
+
+HEAD, STEP = 'model.head', 'pipeline.1'
+# What reads files, is of the wrong kind, exhausts memory or takes the place of
+# something else.
+REFUSED = {
+    'weights': (
+        f'{HEAD}.init_cfg',
+        dict(type='Pretrained', checkpoint='a.pth'),
+        r'head\.init_cfg',
+    ),
+    'file backend': (
+        'pipeline.0.backend_args',
+        dict(backend='http'),
+        r'pipeline\[0\]\.backend_args',
+    ),
+    'file client': (
+        'pipeline.0.file_client_args',
+        dict(backend='disk'),
+        r'pipeline\[0\]\.file_client_args',
+    ),
+    'another file as the head': (
+        HEAD,
+        dict(type='ExportedTopdownEstimator', file='a'),
+        r"'ExportedTopdownEstimator', expected a head that MMPose has",
+    ),
+    'backbone as the head': (f'{HEAD}.type', 'ResNet', "'ResNet', exp"),
+    'head as the loss': (
+        f'{HEAD}.loss',
+        dict(type='HeatmapHead'),
+        'expected a loss that MMPose',
+    ),
+    'layer as the loss': (f'{HEAD}.loss', dict(type='BN'), 'a loss that'),
+    'head as a layer': (
+        f'{HEAD}.final_layer',
+        dict(type='HeatmapHead'),
+        'expected a layer that',
+    ),
+    'loss as the decoder': (
+        f'{HEAD}.decoder',
+        dict(type='KeypointMSELoss'),
+        'expected a codec that',
+    ),
+    'loss as the preprocessor': (
+        'model.data_preprocessor',
+        dict(type='KeypointMSELoss'),
+        'expected a data preprocessor that',
+    ),
+    'reader of files': (
+        'pipeline.0.type',
+        'LoadImageFromFile',
+        'expected a transform of images',
+    ),
+    'reader of annotations': (
+        'pipeline.0.type',
+        'LoadAnnotations',
+        'expected a transform of images',
+    ),
+    'classes of another package': (
+        STEP,
+        dict(type='Albumentation', transforms=[]),
+        "'Albumentation', expected",
+    ),
+    'mixture of images': (
+        STEP,
+        dict(type='Mosaic', pre_transform=[]),
+        "'Mosaic', expected",
+    ),
+    'unknown name': (f'{HEAD}.type', 'HeatmapHaed', "'HeatmapHaed'"),
+    'no name': (f'{HEAD}.type', 3, r'head\.type is 3'),
+    'no head': (HEAD, None, r'model\.head is None'),
+    'no model': ('model', [], r'model is \[\]'),
+    'no pipeline': ('pipeline', dict(), 'pipeline is {}'),
+    'no step': (STEP, 'LoadImage', r"pipeline\[1\] is 'LoadImage'"),
+    'type in the test_cfg': (
+        'model.test_cfg.a',
+        [dict(type='HeatmapHead')],
+        r'test_cfg\.a\[0\]\.type',
+    ),
+    'path': (f'{HEAD}.decoder.type_', '/etc/passwd', "'/etc/passwd'"),
+    'private name': (f'{HEAD}._delete_', True, "'_delete_'"),
+    'number as a name': ('model.test_cfg', {1: 2}, 'test_cfg is 1'),
+    'large number': (f'{HEAD}.in_channels', 10**9, r'head\.in_channels'),
+    'structure': ('structure', 'dict', "structure is 'dict'"),
+    'kind': ('kind', ['topdown'], r"kind is \['topdown'\]"),
+    'weights of a wrong type': ('weights', '1', "weights is '1'"),
+    'parts of a wrong type': ('parts', 'forward', "parts is 'forward'"),
+    'private part': ('parts', ['__class__'], "parts is '__class__'"),
+    'part in another folder': ('parts', ['../a'], r"parts is '\.\./a'"),
+    'part twice': ('parts', ['a', 'a'], 'different names'),
+    'weights of 33 bits': ('weights', 2**32, 'whole number of 32 bits'),
+}
+
+
+@pytest.mark.parametrize('name', REFUSED)
+def test_refused(name):
+    place, value, message = REFUSED[name]
+    with pytest.raises(ValueError, match=message):
+        check_declaration(put(place, value))
 
 
 def places(node, path=()):
@@ -259,13 +288,12 @@ def test_pure_python_configs(tmp_path):
 
 
 def test_models_that_could_not_be_loaded(
-    tiny_model, samples, tmp_path, monkeypatch
+    model, samples, tmp_path, monkeypatch
 ):
     class ReadsFiles(LoadImageFromFile):
         pass
 
     monkeypatch.setitem(TRANSFORMS.module_dict, 'ReadsFiles', ReadsFiles)
-    model = tiny_model[-1]
     recording = record(model, samples[:1])
     step = model.cfg.test_dataloader.dataset.pipeline[0]
     monkeypatch.setitem(step, 'type', 'ReadsFiles')

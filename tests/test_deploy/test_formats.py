@@ -4,6 +4,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from mmcv.ops import DeformConv2dPack
 from torch import nn
 
 from mmpose_ext.deploy.formats import (
@@ -85,15 +86,21 @@ def test_int8(network, tmp_path):
         quantize(plain, small, [])
 
 
-def test_what_cannot_be_exported(tmp_path):
-    class Sorting(nn.Module):
-        def forward(self, x):
-            return x if x.sum() > 0 else -x
+class Branching(nn.Module):
+    def forward(self, x):
+        return x if x.sum() > 0 else -x
 
-    with pytest.raises(InputError, match='cannot be exported to ONNX: '):
-        export_network(
-            Sorting(), torch.rand(2, 3, 8, 8), tmp_path / 'never.onnx'
-        )
+
+@pytest.mark.parametrize(
+    'module, message',
+    [
+        (Branching(), 'cannot be exported to ONNX: '),
+        (DeformConv2dPack(3, 2, 1), 'DeformConv2d.* run compiled code'),
+    ],
+)
+def test_what_cannot_be_exported(module, message, tmp_path):
+    with pytest.raises(InputError, match=message):
+        export_network(module, torch.rand(2, 3, 8, 8), tmp_path / 'a.onnx')
     assert not list(tmp_path.iterdir())
 
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmpose_ext.deploy.metadata import FORMAT, pack, unpack
+from mmpose_ext.deploy.metadata import FORMAT, MAX_LENGTH, pack, unpack
 from mmpose_ext.errors import InputError
 
 PLAIN = st.recursive(
@@ -60,19 +60,40 @@ def test_other_values():
         pack(dict(type=int))
 
 
-@pytest.mark.parametrize(
-    'text',
-    [
-        '{',
-        '__import__("os").getcwd()',
-        '[1]',
-        '{"a": b}',
-        "{'__array__': [1]}",
-    ],
-)
-def test_broken_text_is_not_executed(text):
-    with pytest.raises(InputError, match=r"'m\.onnx' is broken"):
-        unpack(text, 'm.onnx')
+# Texts that are no description, some of which crash Python's parser.
+TEXTS = {
+    'call': '__import__("os").system("touch trace")',
+    'lambda': '(lambda: 1)()',
+    'deep': '[' * 100_000 + ']' * 100_000,
+    'nested': "{'a': " + '[' * 40 + ']' * 40 + '}',
+    'minus': '-' * 100_000 + '1',
+    'minus after numbers': '1' + '-1' * 50_000,
+    'calls': '{}' + '()' * 50_000,
+    'indices': '[0]' + '[0]' * 50_000,
+    'digits': '9' * 100_000,
+    'product': "'9' * 10**7",
+    'infinite': '{"a": 1e999}',
+    'bytes': "{'a': b'x'}",
+    'set': '{1, 2}',
+    'complex': "{'a': 1j}",
+    'unhashable': '{[]: 1}',
+    'unfinished': '{"a": ',
+    'null': '{"a": "\0"}',
+    'long': repr(dict(a='a' * MAX_LENGTH)),
+    'names': "{'a': None, 'b': Ellipsis}",
+    'array of nothing': "{'__array__': [300], 'dtype': 'uint8', 'a': {}}",
+    'list': '[]',
+    'name': "{'a': b}",
+    'array without a dtype': "{'__array__': [1]}",
+}
+
+
+@pytest.mark.parametrize('name', TEXTS)
+def test_texts_that_are_none(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=r"'f\.onnx' is broken: its desc"):
+        unpack(TEXTS[name], 'f.onnx')
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
@@ -82,3 +103,18 @@ def test_broken_text_is_not_executed(text):
 def test_other_format(other, shown):
     with pytest.raises(InputError, match=f'format {shown}, expected {FORMAT}'):
         unpack(pack(dict(format=other)), 'm.onnx')
+
+
+@pytest.mark.parametrize(
+    'values, dtype, message',
+    [
+        ([1], 'O', "of numbers, got the dtype 'O'"),
+        (['a'], 'U99999999', "of numbers, got the dtype 'U9"),
+        ([[1], [2, 3]], 'int8', 'its description'),
+        (['nan'], 'float32', 'finite numbers'),
+    ],
+)
+def test_arrays_that_are_none(values, dtype, message):
+    text = repr(dict(a={'__array__': values, 'dtype': dtype}))
+    with pytest.raises(InputError, match=f'is broken.*{message}'):
+        unpack(text, 'm.onnx')

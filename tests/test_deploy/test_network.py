@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from mmpose.models import BottomupPoseEstimator
 from torch import nn
 
 from mmpose_ext.deploy.network import (
@@ -15,8 +16,7 @@ from mmpose_ext.deploy.network import (
 from mmpose_ext.errors import InputError
 
 
-def test_maps_are_those_of_the_head(tiny_model):
-    model = tiny_model[-1]
+def test_maps_are_those_of_the_head(model):
     images = torch.randn(2, 3, 96, 64)
     with torch.inference_mode():
         (maps,) = PoseNetwork(model)(images)
@@ -24,8 +24,7 @@ def test_maps_are_those_of_the_head(tiny_model):
     torch.testing.assert_close(maps, expected, rtol=0, atol=0)
 
 
-def test_only_the_last_stage_of_several(tiny_model):
-    model = tiny_model[-1]
+def test_only_the_last_stage_of_several(model):
     network = PoseNetwork(model)
     stages = [torch.zeros(1, 3), torch.ones(1, 3)]
     others = [torch.zeros(1, 3), torch.ones(1, 2)]
@@ -59,8 +58,7 @@ def test_other_models():
         PoseNetwork(nn.Linear(1, 1))
 
 
-def test_recording(tiny_model):
-    model = tiny_model[-1]
+def test_recording(model):
     images = torch.randn(2, 3, 96, 64)
     with record_inputs(model) as (found, parts), torch.inference_mode():
         model.extract_feat(images)
@@ -79,3 +77,14 @@ def test_sizes_for_bottomup_networks(height, width):
         message = rf'images have \(w, h\) = \({w}, {h}\), .* multiples of 32'
         with pytest.raises(InputError, match=message):
             check_size(torch.zeros(1, 3, h, w), 'images')
+
+
+def test_images_of_a_bottomup_model_have_its_sizes():
+    backbone = dict(type='ResNet', depth=18, stem_channels=8, base_channels=8)
+    head = dict(type='HeatmapHead', in_channels=64, out_channels=17)
+    model = BottomupPoseEstimator(backbone, head=head)
+    with record_inputs(model) as (found, _):
+        model.backbone(torch.zeros(1, 3, 96, 64))
+        with pytest.raises(InputError, match=r'\(176, 144\), expected mult'):
+            model.backbone(torch.zeros(1, 3, 144, 176))
+    assert len(found) == 2

@@ -17,10 +17,7 @@ from mmpose_ext.inference.poses import estimate_poses
 
 
 @pytest.mark.parametrize('format_', ['onnx', 'openvino'])
-def test_keypoints_are_those_of_pytorch(
-    exported, tiny_model, samples, format_
-):
-    model = tiny_model[-1]
+def test_keypoints_are_those_of_pytorch(exported, model, samples, format_):
     loaded = PoseModel(exported[format_], num_threads=1)
     for image, boxes in samples:
         expected = estimate_poses(model, image, boxes)
@@ -88,8 +85,8 @@ def test_a_file_is_opened_once(exported, monkeypatch):
     assert opened == [(exported['onnx'], 'cpu', 1)]
 
 
-def test_in_a_config(exported, tiny_model):
-    config = load_config(str(tiny_model[0]))
+def test_in_a_config(exported, model):
+    config = load_config(str(exported['config']))
     config.model.test_cfg.flip_test = False
     use_exported(config, str(exported['openvino']))
     assert config.model.type == 'ExportedTopdownEstimator'
@@ -101,8 +98,8 @@ def test_in_a_config(exported, tiny_model):
     assert PoseModel(exported['openvino']).model.test_cfg['flip_test']
 
 
-def test_config_of_another_size(exported, tiny_model):
-    config = load_config(str(tiny_model[0]))
+def test_config_of_another_size(exported, model):
+    config = load_config(str(exported['config']))
     config.model.head.decoder.input_size = (48, 64)
     with pytest.raises(InputError, match=r'\(64, 96\), the config .*48, 64'):
         use_exported(config, str(exported['onnx']))
@@ -116,3 +113,12 @@ def test_no_config_nor_checkpoint_is_needed(exported, samples, tmp_path):
         PoseModel(moved)(image, boxes).keypoints,
         PoseModel(exported['onnx'])(image, boxes).keypoints,
     )
+
+
+def test_fewer_keypoints_than_maps(described, write_file):
+    described['dataset_meta'] = dict(num_keypoints=5)
+    described['model']['test_cfg'] = dict(flip_test=False)
+    path = write_file(described)
+    message = f"'{path}' declares does not work on an image: "
+    with pytest.raises(InputError, match=message):
+        PoseModel(path)

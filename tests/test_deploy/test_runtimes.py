@@ -34,8 +34,7 @@ def test_is_exported(name, expected):
 
 @pytest.mark.parametrize('format_', FORMATS)
 @pytest.mark.parametrize('batch', [1, 2, 5])
-def test_any_batch_is_what_pytorch_gives(exported, tiny_model, format_, batch):
-    model = tiny_model[-1]
+def test_any_batch_is_what_pytorch_gives(exported, model, format_, batch):
     images = torch.randn(
         batch, 3, 96, 64, generator=torch.Generator().manual_seed(batch)
     )

@@ -1,0 +1,33 @@
+"""Small pose models with random weights, but maps of order 1."""
+
+import copy
+from pathlib import Path
+
+import torch
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+from mmpose.models import build_pose_estimator
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from mmpose_ext.deploy.export import record
+from mmpose_ext.deploy.network import kind_of
+from mmpose_ext.deploy.samples import draw_samples
+from mmpose_ext.inference.poses import load_pose_model
+
+
+def build_model(config: Config, checkpoint: Path):
+    """A model whose norms fit drawn persons; writes its checkpoint."""
+    torch.manual_seed(0)
+    with DefaultScope.overwrite_default_scope('mmpose'):
+        model = build_pose_estimator(copy.deepcopy(config).model)
+        for name, parameter in model.named_parameters():
+            if 'attention' in name:  # which starts as a plain sum
+                parameter.data.add_(torch.randn_like(parameter))
+        torch.save(dict(state_dict=model.state_dict()), checkpoint)
+        model = load_pose_model(copy.deepcopy(config), str(checkpoint), 'cpu')
+        for module in model.modules():
+            if isinstance(module, _BatchNorm):
+                module.train().momentum = 0.5
+        record(model, draw_samples(3, with_boxes=kind_of(model) == 'topdown'))
+    torch.save(dict(state_dict=model.eval().state_dict()), checkpoint)
+    return model
