@@ -28,8 +28,8 @@ from mmpose_ext.inference.files import list_images
 from mmpose_ext.inference.outputs import plan_outputs
 from mmpose_ext.inference.poses import is_bottomup
 
-# From images to the persons of each, (N, 5); None where the whole image goes
-# to the pose model.
+# From images to the persons of each, (N, 5); None where the pose model takes
+# the whole image.
 Finder = Callable[[Dict[Path, np.ndarray]], List[Optional[np.ndarray]]]
 
 
@@ -48,7 +48,7 @@ def parse_args(argv=None):
     parser.add_argument(
         '--ann-file', help='COCO annotation file with the image ids of --boxes'
     )
-    # The checkpoint may stand behind options.
+    # The checkpoint may come after options.
     return parser.parse_intermixed_args(argv)
 
 
@@ -65,7 +65,7 @@ def build_finder(
     model: nn.Module,
     detector: Optional[PersonDetector],
 ) -> Finder:
-    """What finds the persons, by the arguments."""
+    """Build what finds the persons, from the arguments."""
     if detector is not None:
         return lambda images: detector(list(images.values()))
     if args.boxes and is_bottomup(model):
@@ -80,13 +80,13 @@ def build_finder(
 
 def boxes_by_path(args, paths: Sequence[Path]) -> Finder:
     boxes = read_boxes(args.boxes, args.ann_file)
-    # An annotation file may name images below the folder of the input or
-    # from a folder above it: what both have is the name itself.
+    # An annotation file may name images relative to another folder than the
+    # input: only the names themselves can be compared.
     by_name = {Path(name).name: found for name, found in boxes.items()}
     if len(by_name) < len(boxes):
         raise InputError(
             f"'{args.ann_file}' has images of the same name in different "
-            'folders, so that --boxes cannot be told apart'
+            'folders, so it is unclear to which of them --boxes belong'
         )
     for path in paths:
         if path.name not in by_name:

@@ -35,7 +35,7 @@ def parse_args(argv=None):
 
 
 def import_inference() -> ModuleType:
-    """What needs MMDet, which need not be installed."""
+    """Import what needs MMDet, an optional dependency."""
     try:
         from mmpose_ext.multitask import inference
     except ImportError as e:

@@ -79,7 +79,7 @@ def parse_args(argv=None):
         help='skip frames that the output folder has; a video cannot be '
         'resumed',
     )
-    # The checkpoint may stand behind options.
+    # The checkpoint may come after options.
     return parser.parse_intermixed_args(argv)
 
 

@@ -1,4 +1,4 @@
-"""What the demos have in common."""
+"""What the demos share."""
 
 import argparse
 import math
@@ -78,7 +78,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_result_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what every demo can do with what it finds, and where it runs."""
+    """Add the thresholds and the device."""
     parser.add_argument(
         '--score-thr',
         type=finite_number,
@@ -111,8 +111,8 @@ def load_models(
         tuple: The pose model, and the detector or None.
 
     Raises:
-        InputError: If a model cannot be loaded, or a detector is named by
-            half or together with a pose model that needs none.
+        InputError: If a model cannot be loaded, a detector lacks its config
+            or weights, or the pose model needs no detector.
     """
     if (args.det_config is None) != (args.det_checkpoint is None):
         raise InputError('--det-config and --det-checkpoint belong together')
@@ -181,7 +181,7 @@ class ScoreThreshold:
         if self._images == 0 or self._highest >= self.score_thr:
             return
         if self._highest == -math.inf:
-            hint = 'no person was found, of whatever score'
+            hint = 'no person was found, whatever the score'
         else:
             hint = (
                 f'no person scored at least {self.score_thr:g}: the highest '

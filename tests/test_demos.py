@@ -96,7 +96,7 @@ HINT += '--score-thr\n'
     [
         ([[0.05, 0.1234], [], [0.02]], [0, 0, 0], HINT.format(0.123)),
         ([[-2.0]], [0], HINT.format(-2)),
-        ([[], []], [0, 0], 'no person was found, of whatever score\n'),
+        ([[], []], [0, 0], 'no person was found, whatever the score\n'),
         ([[0.1], [0.3, 0.2, 0.9]], [0, 2], ''),
         ([], [], ''),
     ],

@@ -51,8 +51,8 @@ def parse_args(argv=None):
         '--score-thr',
         type=finite_number,
         default=0.0,
-        help='drop boxes with a lower score (default: only those that the '
-        'detector drops by itself)',
+        help='drop boxes with a lower score, in addition to those that the '
+        'detector drops (default: 0)',
     )
     parser.add_argument(
         '--nms-thr',

@@ -37,7 +37,7 @@ _FORMATS = ('json', 'yaml', 'yml', 'pkl', 'pickle')
 
 @METRICS.register_module(force=True)  # again, where it is run twice
 class DumpWholeResults(DumpResults):
-    """MMEngine's, whose file is whole or not there."""
+    """MMEngine's, with an atomic write."""
 
     def compute_metrics(self, results: list) -> dict:
         backend = dict(backend='atomic')
@@ -51,7 +51,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         'checkpoint',
         help='checkpoint file, or a file of tools/deploy/export.py, whose '
-        'model then stands for that of the config',
+        'model then replaces that of the config',
     )
     parser.add_argument(
         '--out', help=f'file for the metrics ({", ".join(_FORMATS)})'
@@ -75,16 +75,16 @@ def make_parser() -> argparse.ArgumentParser:
         type=float,
         metavar='SCALE',
         help='average the heatmaps of a top-down model over these scales of '
-        'the input (default: 0.75 1 1.25) and its flipped image; what the '
-        'config has as tta_model and tta_pipeline comes first',
+        'the input (default: 0.75 1 1.25) and its flipped image; tta_model '
+        'and tta_pipeline of the config take precedence',
     )
     parser.add_argument(
         '--plain',
         action='store_true',
         help='run the network as it was trained; by default batch norms are '
         'folded into convolutions and a flip test takes one pass, which is '
-        'faster, takes the memory of twice the batch, and changes results by '
-        'no more than rounding does',
+        'faster, needs the memory of twice the batch, and changes results by '
+        'rounding only',
     )
     return parser
 

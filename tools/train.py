@@ -38,7 +38,7 @@ def make_parser() -> argparse.ArgumentParser:
         nargs='?',
         const='auto',
         metavar='CHECKPOINT',
-        help='go on from a checkpoint; without a name (or with "auto"), from '
+        help='resume from a checkpoint; without a name (or with "auto"), from '
         'the last one in the work folder that is whole, or from the start if '
         'there is none',
     )
@@ -47,7 +47,7 @@ def make_parser() -> argparse.ArgumentParser:
         nargs='?',
         const=True,
         choices=['float16', 'bfloat16'],
-        help='train in mixed precision; without a type, in the one of the '
+        help='train in mixed precision; without a type, in that of the '
         'config, or in float16 on a GPU and bfloat16 on a CPU. Validation '
         'stays in single precision',
     )
@@ -91,7 +91,7 @@ def use_amp(cfg, dtype: Union[str, bool]) -> None:
 
 
 def scale_lr(cfg) -> None:
-    """Switch MMEngine's scaling of the learning rate on."""
+    """Enable MMEngine's scaling of the learning rate."""
     if not cfg.get('auto_scale_lr', {}).get('base_batch_size'):
         raise InputError(
             '--auto-scale-lr needs auto_scale_lr.base_batch_size in the config'
@@ -100,7 +100,7 @@ def scale_lr(cfg) -> None:
 
 
 def resume(cfg, checkpoint: str) -> None:
-    """Set from where a run goes on; 'auto' may mean from the start."""
+    """Set where a run resumes from; 'auto' may mean from the start."""
     if checkpoint == 'auto':
         checkpoint = find_whole_checkpoint(cfg.work_dir)
     cfg.resume = checkpoint is not None
@@ -109,7 +109,7 @@ def resume(cfg, checkpoint: str) -> None:
     else:
         print_log(
             f"there is no whole checkpoint in '{cfg.work_dir}': the training "
-            'starts anew',
+            'starts from scratch',
             logger='current',
             level=logging.WARNING,
         )

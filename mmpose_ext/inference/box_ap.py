@@ -26,7 +26,7 @@ def evaluate_boxes(
 
     Returns:
         Dict[str, float]: ``AP`` (the mean over IoU 0.50 to 0.95) and ``AP50``.
-        No boxes at all have 0 of both.
+        Both are 0 if there are no boxes.
     """
     if not boxes:
         return dict(AP=0.0, AP50=0.0)

@@ -8,7 +8,7 @@ import numpy as np
 from ..checks import check_detections, read_annotations, read_json
 from ..errors import InputError
 
-_PERSON = 1  # the only category that MMPose takes from such a file
+_PERSON = 1  # the only category that MMPose reads from a box file
 
 
 def read_images(
@@ -25,8 +25,8 @@ def read_images(
         order of the file.
 
     Raises:
-        InputError: If the file is missing or something is wrong with it, or
-            an image does not exist.
+        InputError: If the file is missing or invalid, or an image does not
+            exist.
     """
     names = _read_names(ann_file, img_dir)
     paths = [(id_, Path(img_dir, name)) for id_, name in names.items()]
@@ -54,8 +54,8 @@ def read_boxes(
         the best first.
 
     Raises:
-        InputError: If one of the files is missing or not of its form, or the
-            boxes belong to other images.
+        InputError: If one of the files is missing or invalid, or the boxes
+            belong to other images.
     """
     names = _read_names(ann_file)
     content = read_json(path, 'detection file')
@@ -80,8 +80,8 @@ def as_entries(image_id: int, found: np.ndarray) -> List[dict]:
         found (np.ndarray): Of shape (N, 5): x1, y1, x2, y2 and the score.
 
     Returns:
-        List[dict]: The entries, boxes rounded to 1e-3 pixels. One that has
-        no area then is left out.
+        List[dict]: The entries, boxes rounded to 1e-3 pixels, without those
+        that then have no area.
     """
     sizes = found[:, 2:4] - found[:, :2]
     boxes = np.concatenate([found[:, :2], sizes], axis=1).astype(float)

@@ -1,6 +1,7 @@
-"""Detect the persons of many images, interruptible and on several ranks."""
+"""Detect the persons of many images, resumably and on several ranks."""
 
 import contextlib
+import glob
 import hashlib
 import json
 from pathlib import Path
@@ -30,44 +31,42 @@ def detect_to_file(
 ) -> List[dict]:
     """Detect the persons of many images, and write one file of boxes.
 
-    Each batch that is done goes into ``<out>.partial.<rank>.jsonl`` at once.
-    A run that was interrupted goes on from there, also with another number
-    of processes; at the end these files are removed. Where a process group
-    runs, its ranks take turns batch by batch, so that every batch holds the
-    same images, and the file the same boxes, with any number of ranks.
+    Each finished batch is appended to ``<out>.partial.<rank>.jsonl``, from
+    which an interrupted run resumes, with any number of ranks; at the end
+    these files are removed. Ranks take turns batch by batch, so a batch, and
+    with it the file, does not depend on their number.
 
     Args:
         detector (PersonDetector): The detector.
         images (Sequence[Tuple[int, Path]]): Id and path of each image.
         out (str | Path): The file to write, see :func:`read_boxes`.
-        run (Dict[str, Any]): What tells this run from another one (see
-            :func:`describe_run`); boxes of another one are never taken over.
+        run (Dict[str, Any]): What the boxes depend on (see
+            :func:`describe_run`); those of a different run are not reused.
         batch_size (int): Images per step. Defaults to 8.
-        num_workers (int): Processes that read images. Defaults to 0, which
-            reads them between the steps.
+        num_workers (int): Processes that read images. Defaults to 0.
 
     Returns:
         List[dict]: The content of the file, image by image in the order of
         ``images``, the best box of each image first.
 
     Raises:
-        InputError: If there are partial files that are damaged or of another
-            run, or an image cannot be decoded.
-        ValueError: If a number is none, or too small.
+        InputError: If a partial file is damaged or from a different run, or
+            an image cannot be decoded.
+        ValueError: If ``batch_size`` is not a positive integer, or
+            ``num_workers`` not a non-negative one.
     """
     batch_size = positive_int('batch_size', batch_size)
     num_workers = non_negative_int('num_workers', num_workers)
     out = Path(out)
     out.parent.mkdir(parents=True, exist_ok=True)
     run = json.loads(json.dumps({**run, 'batch_size': batch_size}))
-    size = len(images)
+    indices = range(len(images))
     batches = [
-        range(start, min(start + batch_size, size))
-        for start in range(0, size, batch_size)
+        indices[start : start + batch_size] for start in indices[::batch_size]
     ]
     partial = _PartialBoxes(out, run)
     done = partial.read([{images[j][0] for j in batch} for batch in batches])
-    dist.barrier()  # nobody appends before everybody has read
+    dist.barrier()  # no rank appends before all have read
 
     mine = range(dist.get_rank(), len(batches), dist.get_world_size())
     mine = [i for i in mine if i not in done]
@@ -77,8 +76,8 @@ def detect_to_file(
         num_workers=num_workers,
         collate_fn=list,
     )
-    # The bar stops when this block is left, also by an error: left to the
-    # garbage collector, it may stop while another bar holds rich's lock.
+    # Leaving the block stops the bar, also on an error: the garbage collector
+    # may stop it while another bar holds rich's lock.
     bar = Progress(disable=not dist.is_main_process())
     with partial.open() as append, bar:
         steps = bar.track(loader, description='Detecting persons')
@@ -109,9 +108,9 @@ def describe_run(
     """Describe a run of a detector by what its boxes depend on.
 
     Returns:
-        Dict[str, Any]: Digests of what the config says of the model and its
-        data and of the content of both files (a checkpoint that is no local
-        file counts by its address), and the flags as they are.
+        Dict[str, Any]: Digests of the config's model and test data and of
+        both files (the address of a checkpoint that is not a local file),
+        and the flags.
     """
     parts = [config.model.to_dict(), config.test_dataloader.to_dict()]
     text = json.dumps(parts, sort_keys=True, default=str)
@@ -128,8 +127,8 @@ def describe_run(
 class _Images(Dataset):
     """Images, read and prepared for a detector.
 
-    One that cannot be read comes as its error, because an exception in a
-    worker process would reach the user as a traceback.
+    For an unreadable one the error is returned, since one that is raised in
+    a worker process reaches the user as a traceback.
     """
 
     def __init__(self, paths: Sequence[Path], pipeline):
@@ -150,27 +149,24 @@ class _PartialBoxes:
     """What interrupted runs have found, one file per rank.
 
     The first line of a file describes the run, each further one holds the
-    boxes of one batch. The last line may be torn.
+    boxes of one batch. The last line may be incomplete.
     """
 
     def __init__(self, out: Path, run: Dict[str, Any]):
-        self.prefix = f'{out.name}.partial.'
-        self.folder = out.parent
+        self.out = out
         self.run = run
+        self.header = json.dumps(run).encode() + b'\n'
 
     def paths(self) -> List[Path]:
-        return sorted(
-            p
-            for p in self.folder.iterdir()
-            if p.name.startswith(self.prefix) and p.suffix == '.jsonl'
-        )
+        name = glob.escape(self.out.name)
+        return sorted(self.out.parent.glob(f'{name}.partial.*.jsonl'))
 
     def read(self, ids: Sequence[Set[int]]) -> Dict[int, List[dict]]:
         """Read all files; ``ids`` are those of the images of each batch."""
         done = {}
         for path in self.paths():
             lines = _whole_lines(path)
-            if self._header().startswith(path.read_bytes()):
+            if self.header.startswith(path.read_bytes()):
                 continue  # killed while it wrote the first line, or after it
             with _naming(path, 1):
                 run = json.loads(lines[0] if lines else b'')
@@ -183,7 +179,7 @@ class _PartialBoxes:
             ]
             if differing:
                 raise InputError(
-                    f'{path} is of an interrupted run with '
+                    f'{path} is from an interrupted run with '
                     f'{"; ".join(differing)}. Repeat that run to finish it, '
                     'or remove the file'
                 )
@@ -193,17 +189,15 @@ class _PartialBoxes:
                     done[batch] = boxes
         return done
 
-    def _header(self) -> bytes:
-        return json.dumps(self.run).encode() + b'\n'
-
     @contextlib.contextmanager
     def open(self) -> Iterator:
-        path = self.folder / f'{self.prefix}{dist.get_rank()}.jsonl'
+        rank = dist.get_rank()
+        path = self.out.with_name(f'{self.out.name}.partial.{rank}.jsonl')
         lines = _whole_lines(path) if path.exists() else []
         with open(path, 'ab') as file:
             file.truncate(sum(map(len, lines)))
             if not lines:
-                file.write(self._header())
+                file.write(self.header)
 
             def append(batch: int, boxes: List[dict]) -> None:
                 file.write(json.dumps([batch, boxes]).encode() + b'\n')
@@ -234,14 +228,14 @@ def _read_batch(
 
 @contextlib.contextmanager
 def _naming(path: Path, line: int) -> Iterator[None]:
-    """Name the line that is damaged, and what to do."""
+    """Name the damaged line, and what to do."""
     try:
         yield
     # JSON can be nested too deeply, and an image id be a list.
     except (ValueError, TypeError, RecursionError) as e:
         raise InputError(
-            f'line {line} of {path} is damaged: {e}. Remove the file, and '
-            'the images that it covers are searched again'
+            f'line {line} of {path} is damaged: {e}. Remove the file to '
+            'search its images again'
         ) from e
 
 

@@ -17,9 +17,9 @@ _LARGEST_JPEG = 65500  # of libjpeg
 class PoseDrawer:
     """Draw boxes and skeletons with MMPose's visualizer.
 
-    Lines are as wide as a picture is large, and a small picture is enlarged,
-    by a whole factor up to four, towards a longer side of 800 pixels: lines
-    of one pixel hide a person of fifty.
+    The width of lines scales with the picture, and a small picture is
+    enlarged, by a whole factor up to four, towards a longer side of 800
+    pixels: lines of one pixel hide a person of fifty.
 
     Args:
         dataset_meta (dict): The ``dataset_meta`` of the pose model.
@@ -27,7 +27,7 @@ class PoseDrawer:
             to 0.3.
 
     Raises:
-        ValueError: If ``kpt_thr`` is no finite number.
+        ValueError: If ``kpt_thr`` is not a finite number.
     """
 
     def __init__(self, dataset_meta: dict, kpt_thr: float = 0.3):
@@ -47,7 +47,7 @@ class PoseDrawer:
         """
         image, factor = enlarge(image)
         self.visualizer.line_width, self.visualizer.radius = strokes(image)
-        # Pixel centres are at whole numbers: 0 moves to (factor - 1) / 2.
+        # Pixel centres are integers: 0 moves to (factor - 1) / 2.
         shift = (factor - 1) / 2
         scaled = InstanceData(
             keypoints=poses.keypoints * factor + shift,
@@ -111,9 +111,9 @@ def strokes(image: np.ndarray) -> Tuple[int, int]:
 def draw_label(picture: np.ndarray, text: str) -> np.ndarray:
     """Write a text into the left upper corner of a picture.
 
-    White letters with a black rim, so that any background will do. Capitals
-    are a 24th of the picture's height, but at least 12 pixels, and less
-    where the text would be wider than the picture.
+    White letters with a black rim, for any background. Capitals are a 24th
+    of the picture's height, at least 12 pixels, or less where the text would
+    be wider than the picture.
 
     Args:
         picture (np.ndarray): BGR image of shape (H, W, 3).

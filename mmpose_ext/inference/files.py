@@ -20,7 +20,7 @@ IMAGE_SUFFIXES = ('.bmp', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp')
 
 _ORIENTATION = 0x0112  # in EXIF
 _TURNED = (5, 6, 7, 8)  # its values that swap width and height
-# OpenCV turns these by EXIF; Pillow's size of TIFF is that of the turned one.
+# OpenCV turns these by EXIF; Pillow's size of a TIFF is already turned.
 _TURNED_FORMATS = ('JPEG', 'MPO', 'PNG')
 
 
@@ -34,13 +34,13 @@ def read_image(path: Union[str, Path]) -> np.ndarray:
         np.ndarray: BGR image of shape (H, W, 3), 8 bit.
 
     Raises:
-        InputError: If there is no such file, it cannot be read or decoded,
-            or it has more pixels than Pillow takes, 178,956,970: a small
-            file can decode to many gigabytes.
+        InputError: If the file is missing, cannot be read or decoded, or has
+            more than Pillow's limit of 178,956,970 pixels: a small file can
+            decode to many gigabytes.
     """
     with _explained(path):
         content = _checked(path).read_bytes()
-        # OpenCV may know a format that Pillow does not.
+        # OpenCV may read a format that Pillow does not.
         with contextlib.suppress(Image.UnidentifiedImageError):
             Image.open(io.BytesIO(content)).close()
         image = mmcv.imfrombytes(content)
@@ -59,13 +59,13 @@ def read_size(path: Union[str, Path]) -> Tuple[int, int]:
         tuple[int, int]: Width and height in pixels.
 
     Raises:
-        InputError: As :func:`read_image`, but not where only what follows
-            the header is damaged.
+        InputError: As :func:`read_image`, unless only what follows the
+            header is damaged.
     """
     with _explained(path), Image.open(_checked(path)) as image:
         if image.format not in _TURNED_FORMATS:
             return image.size
-        # Of a PNG file, its own method would decode all.
+        # The method of a PNG file would decode it whole.
         exif = Image.Image.getexif(image)
         turned = exif.get(_ORIENTATION) in _TURNED
         return image.size[::-1] if turned else image.size
@@ -93,7 +93,7 @@ def _explained(path: Union[str, Path]) -> Iterator[None]:
 
 
 def list_images(pattern: str) -> List[Path]:
-    """The images that an argument names, 2.jpg before 10.jpg.
+    """List the images that an argument names, 2.jpg before 10.jpg.
 
     Args:
         pattern (str): An image, a folder of images, or a glob.
@@ -102,7 +102,7 @@ def list_images(pattern: str) -> List[Path]:
         List[Path]: The images; for a file or a glob, whatever its suffix.
 
     Raises:
-        InputError: There are none.
+        InputError: If there are none.
     """
     if os.path.isdir(pattern):
         paths = [

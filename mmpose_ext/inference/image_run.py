@@ -1,4 +1,4 @@
-"""Many images, of which a bad one does not end the run."""
+"""Steps on many images, which skip those that fail."""
 
 import os
 import sys
@@ -14,7 +14,7 @@ from ..errors import InputError
 T = TypeVar('T')
 R = TypeVar('R')
 
-# What an image can cause. Anything else is an error of the program.
+# What an image can cause. Anything else is a defect of the program.
 _ERRORS = (
     InputError,
     cv2.error,
@@ -32,9 +32,8 @@ def blamed_on(name: Union[str, Path]) -> Iterator[None]:
         name (str | Path): The name of the image.
 
     Raises:
-        InputError: Instead of another ``InputError``, which keeps its
-            message if the name is in it, of OpenCV's errors, and where memory
-            does not suffice.
+        InputError: Instead of an ``InputError`` whose message lacks the
+            name, one of OpenCV's errors, or a lack of memory.
     """
     try:
         yield
@@ -50,7 +49,7 @@ def blamed_on(name: Union[str, Path]) -> Iterator[None]:
 
 
 def _can_be_of_image(error: Exception) -> bool:
-    # On a CPU, torch has no type for this.
+    # On a CPU, torch has no class for this.
     return isinstance(error, _ERRORS) or (
         isinstance(error, RuntimeError)
         and "can't allocate memory" in str(error)
@@ -58,17 +57,18 @@ def _can_be_of_image(error: Exception) -> bool:
 
 
 class ImageRun:
-    """Steps on many images, which leave out those that fail.
+    """Steps on many images, which skip those that fail.
 
-    One that fails is named on stderr, with the reason, and takes no part in
-    later steps. A single image that the user has named ends the run.
+    One that fails is named on stderr, with the reason, and is left out of
+    later steps. Where the user named a single image, its failure ends the
+    run.
 
     Args:
-        source (str): The image, folder or glob that the user has named.
+        source (str): The image, folder or glob that the user named.
         number (int): How many images there are.
 
     Attributes:
-        skipped (List[Path]): The images that have failed.
+        skipped (List[Path]): The images that failed.
     """
 
     def __init__(self, source: str, number: int):
@@ -78,7 +78,7 @@ class ImageRun:
 
     @property
     def done(self) -> int:
-        """How many images have not failed."""
+        """How many images did not fail."""
         return self.number - len(self.skipped)
 
     def each(
@@ -91,8 +91,8 @@ class ImageRun:
             items (Dict[Path, Any]): By image what is passed to it.
 
         Yields:
-            tuple[Path, Any]: An image that has not failed, and what the step
-            returns for it.
+            tuple[Path, Any]: An image that did not fail, and what the step
+            returned for it.
         """
         for path, item in items.items():
             try:
@@ -109,16 +109,16 @@ class ImageRun:
     def batch(
         self, work: Callable[[Dict[Path, T]], List[R]], items: Dict[Path, T]
     ) -> Dict[Path, R]:
-        """Do a step for a batch; again image by image where that fails.
+        """Do a step for a batch; if it fails, again image by image.
 
         Args:
             work (Callable): The step, from items to as many results.
             items (Dict[Path, Any]): By image what is passed to it.
 
         Returns:
-            Dict[Path, Any]: The results of the images that have not failed.
+            Dict[Path, Any]: The results of the images that did not fail.
         """
-        if not items:  # all have failed before
+        if not items:  # all failed before
             return {}
         try:
             return dict(zip(items, work(items)))
@@ -129,10 +129,7 @@ class ImageRun:
             return dict(self.each(lambda item: work(item)[0], alone))
 
     def finish(self) -> None:
-        """End the process with exit status 1 if an image was skipped.
-
-        How many are done, and which were skipped, is said on stderr.
-        """
+        """If images were skipped, list them on stderr and exit with 1."""
         if not self.skipped:
             return
         names = [f"'{path}'" for path in self.skipped[:_MOST_NAMES]]

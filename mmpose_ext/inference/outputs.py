@@ -21,7 +21,7 @@ def plan_outputs(
     overwrite: bool = False,
     resume: bool = False,
 ) -> Dict[Path, Outputs]:
-    """The picture and the JSON of each image that is to be done.
+    """Plan the picture and the JSON of each image that is to be done.
 
     Images of several folders keep their place below the common one.
 

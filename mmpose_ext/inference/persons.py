@@ -17,27 +17,26 @@ from ..errors import InputError
 class PersonDetector:
     """The person boxes of any MMDet detector.
 
-    The class called ``person`` (in upper or lower case) is looked up in the
-    names of the classes that the checkpoint was trained on, and where it
-    carries none, in those of the config's test dataset. A detector of COCO's
-    80 classes therefore serves as well as one of persons only.
+    The class ``person`` (in upper or lower case) is looked up in the class
+    names of the checkpoint, or of the config's test dataset where the
+    checkpoint has none. A detector of COCO's 80 classes therefore serves as
+    well as one of persons only.
 
     Args:
         config (Config): The config of a detector.
         checkpoint (str): File or URL of its weights.
         device (str): Where it runs. Defaults to ``'cpu'``.
         score_thr (float): Boxes with a lower score are dropped, in addition
-            to what the detector's own ``test_cfg`` drops. Defaults to 0.
-        nms_thr (float, optional): Among the person boxes, drop those that
-            overlap a box of higher score by a larger IoU. This comes after
-            the detector's own suppression, which the ``test_cfg`` of its
-            config sets. Defaults to ``None``, not to do so.
+            to those that the detector's ``test_cfg`` drops. Defaults to 0.
+        nms_thr (float, optional): Drop person boxes that overlap one of a
+            higher score by a larger IoU, after the suppression of the
+            detector's ``test_cfg``. Defaults to ``None``, to keep them.
 
     Raises:
         InputError: If MMDet is missing, the config has no detector, a type
             in it is unknown, the weights do not fit, or no class is a person.
-        ValueError: If ``score_thr`` is no finite number, or ``nms_thr`` none
-            of at least 0.
+        ValueError: If ``score_thr`` is not a finite number, or ``nms_thr``
+            not a non-negative one.
     """
 
     def __init__(
@@ -56,7 +55,7 @@ class PersonDetector:
         for key in ('model', 'test_dataloader'):
             if key not in config:
                 raise InputError(
-                    f'{config.filename} is no config of a detector: '
+                    f'{config.filename} is not the config of a detector: '
                     f"expected a '{key}' in it"
                 )
         scope = config.get('default_scope') or 'mmdet'
@@ -71,7 +70,7 @@ class PersonDetector:
         ):
             model = revert_sync_batchnorm(MODELS.build(config.model))
             steps = get_test_pipeline_cfg(config).copy()
-            # Images come decoded, so that whoever asks reads them once.
+            # Callers pass decoded images, which they need themselves.
             steps[0] = {**steps[0], 'type': 'mmdet.LoadImageFromNDArray'}
             self.pipeline = Compose(steps)
         meta = load_checkpoint_strictly(model, checkpoint).get('meta', {})
@@ -110,7 +109,7 @@ class PersonDetector:
         found = found[found.scores >= self.score_thr]
         found = found[found.scores.argsort(descending=True, stable=True)]
         boxes = torch.cat([found.bboxes, found.scores[:, None]], dim=1)
-        # A box without an area has no pose, and no meaning to an evaluation.
+        # A box without area has no pose, and an evaluation cannot use it.
         boxes = boxes[(boxes[:, 2:4] > boxes[:, :2]).all(dim=1)]
         if self.nms_thr is not None and len(boxes):
             from mmcv.ops import nms

@@ -41,7 +41,7 @@ def load_pose_model(config: Config, checkpoint: str, device: str) -> nn.Module:
     for key in ('model', 'test_dataloader'):
         if not config.get(key):
             raise InputError(
-                f'{config.filename} is no config of a pose estimator: '
+                f'{config.filename} is not the config of a pose estimator: '
                 f"expected a '{key}' in it"
             )
     _share_scope(config)
@@ -59,17 +59,17 @@ def load_pose_model(config: Config, checkpoint: str, device: str) -> nn.Module:
     number = model.dataset_meta.get('num_keypoints')
     if not isinstance(number, int):
         raise InputError(
-            f"checkpoint '{checkpoint}': expected a whole number as "
+            f"checkpoint '{checkpoint}': expected an integer as "
             f"'num_keypoints' of its dataset_meta, got {number!r:.80}"
         )
     return model.to(device)
 
 
 def _share_scope(config: Config) -> None:
-    """Take the scope out of steps where it is that of the config.
+    """Remove the scope from steps where it is that of the config.
 
-    A step with a scope swaps that of all threads while it is built, which
-    MMPose does for each image, and breaks the others that do the same.
+    While a step with a scope is built, which MMPose does for each image, the
+    scope of all threads is swapped: another one may then fail to build.
     """
     scope = config.get('default_scope', 'mmpose')
     for step in config.test_dataloader.get('dataset', {}).get('pipeline', ()):
@@ -115,7 +115,7 @@ def estimate_poses(
         image (np.ndarray): BGR image of shape (H, W, 3).
         boxes (np.ndarray, optional): For a top-down model, the persons, of
             shape (N, 5): x1, y1, x2, y2 and a score. Defaults to ``None``,
-            the whole image as one person of score 1.
+            the whole image as one person with score 1.
         batch_size (int): Persons per step of a top-down model. Defaults to
             32.
         score_thr (float): Persons of a lower score are left out. Defaults
@@ -129,8 +129,8 @@ def estimate_poses(
         and their mean score.
 
     Raises:
-        ValueError: If a bottom-up model is given boxes, ``batch_size`` is no
-            whole number above 0, or ``score_thr`` is no number.
+        ValueError: If a bottom-up model is given boxes, ``batch_size`` is
+            not a positive integer, or ``score_thr`` is not a number.
         InputError: If the image, or the input that a bottom-up model makes
             of it, is larger than 32766 pixels a side.
     """
@@ -174,7 +174,7 @@ def _topdown(
 
 
 def _bottomup(model: nn.Module, image: np.ndarray) -> InstanceData:
-    # As inference_topdown does it by itself.
+    # inference_topdown does this itself.
     init_default_scope(model.cfg.get('default_scope', 'mmpose'))
     _check_input(model, image)
     (sample,) = inference_bottomup(model, image)

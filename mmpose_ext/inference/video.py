@@ -32,20 +32,19 @@ Frame = Tuple[str, Callable[[], np.ndarray]]
 class VideoFile:
     """The frames of a video file, named ``000001.jpg`` and so on.
 
-    A file that ends before its own count of frames gives those that it has,
-    and a warning: the count of some formats is an estimate.
+    Where a file ends before its own count of frames, which is an estimate in
+    some formats, there is a warning after the last one.
 
     Args:
         path (str | Path): The video.
 
     Attributes:
-        paths (Sequence[Path]): The files that are read, which is the video.
-        fps (float): Frames per second; 25 where the file has no rate.
-        number (int): How many frames the file promises, 0 if nothing.
+        paths (Sequence[Path]): The files that are read: the video.
+        fps (float): Frames per second; 25 where the file names no rate.
+        number (int): The file's count of frames, 0 if unknown.
 
     Raises:
-        InputError: If there is no such file, or its first frame cannot be
-            decoded.
+        InputError: If the file is missing, or a frame cannot be decoded.
     """
 
     def __init__(self, path: Union[str, Path]):
@@ -90,14 +89,14 @@ class FrameFiles:
         number (int): How many images there are.
 
     Raises:
-        InputError: If one has not the suffix of an image.
+        InputError: If one does not have the suffix of an image.
     """
 
     def __init__(self, paths: Sequence[Path]):
         for path in paths:
             if path.suffix.lower() not in IMAGE_SUFFIXES:
                 raise InputError(
-                    f"frame '{path}' is no image: expected one of "
+                    f"frame '{path}' is not an image: expected one of "
                     + ', '.join(IMAGE_SUFFIXES)
                 )
         self.paths = paths
@@ -110,7 +109,7 @@ class FrameFiles:
             yield str(path.relative_to(self.path)), partial(read_image, path)
 
     def check_one_size(self, number: Optional[int] = None) -> None:
-        """Check that the images can be the frames of a video file.
+        """Check that the images can become the frames of a video file.
 
         Args:
             number (int, optional): How many images are used. Defaults to
@@ -136,12 +135,11 @@ def open_frames(source: str) -> Union[VideoFile, FrameFiles]:
     """Open a video file, a folder of frames, or the frames of a glob.
 
     Args:
-        source (str): The file, folder or glob; frames come in the order of
-            the numbers in their names.
+        source (str): The file, folder or glob; frames are sorted by the
+            numbers in their names.
 
     Raises:
-        InputError: If there is nothing of the kind, or the video cannot be
-            decoded.
+        InputError: If nothing is found, or the video cannot be decoded.
     """
     path = Path(source)
     is_glob = not path.is_file() and any(c in source for c in '*?[')
@@ -151,18 +149,18 @@ def open_frames(source: str) -> Union[VideoFile, FrameFiles]:
 
 
 class VideoWriter:
-    """Write a video, which has its name only once it is complete.
+    """Write a video, which gets its name once it is complete.
 
-    Where an exception leaves the context, what was written is removed.
-    Frames of an odd width or height are extended by a copy of their last
-    column or row, since codecs take even sizes only.
+    If an exception leaves the context, what was written is removed. Frames
+    of an odd width or height are extended by a copy of their last column or
+    row, since codecs take even sizes only.
 
     Args:
         path (str | Path): An ``.mp4`` (codec mp4v) or ``.avi`` (MJPG) file.
         fps (float): Frames per second. Defaults to 25.
 
     Raises:
-        ValueError: If ``fps`` is no finite number above 0.
+        ValueError: If ``fps`` is not a positive finite number.
     """
 
     def __init__(self, path: Union[str, Path], fps: float = DEFAULT_FPS):
@@ -187,8 +185,8 @@ class VideoWriter:
             image (np.ndarray): BGR image of shape (H, W, 3).
 
         Raises:
-            InputError: If its size is not that of the frames before, or no
-                such video can be written.
+            InputError: If its size is not that of the frames before, or the
+                video cannot be written.
         """
         height, width = image.shape[:2]
         if self._writer is None:
@@ -230,18 +228,18 @@ class VideoWriter:
         self._writer.release()
         if kind is not None:
             return
-        # OpenCV does not tell when the disk is full.
+        # OpenCV does not report a full disk.
         capture = cv2.VideoCapture(str(self._part))
         if capture.get(cv2.CAP_PROP_FRAME_COUNT) < 1:
             raise OSError(
                 errno.EIO,
-                'the video is not whole, the disk may be full',
+                'the video is incomplete, the disk may be full',
                 str(self.path),
             )
 
 
 class FrameWriter:
-    """Write frames as images of a folder, each whole or not there.
+    """Write frames as images of a folder, each one atomically.
 
     Args:
         folder (str | Path): The folder; it is made with the first frame.
@@ -266,7 +264,7 @@ class FrameWriter:
         """Write a frame.
 
         Args:
-            name (str): Its place in the folder, with the suffix of an image.
+            name (str): Its path in the folder, with the suffix of an image.
             image (np.ndarray): BGR image of shape (H, W, 3).
 
         Raises:
@@ -286,15 +284,15 @@ class FrameWriter:
 def written_files(
     path: Union[str, Path], frames: Union[VideoFile, FrameFiles]
 ) -> List[Path]:
-    """The files that the output for some frames is written to.
+    """List the files that the output for some frames is written to.
 
     Args:
         path (str | Path): See :func:`open_output`.
         frames (VideoFile | FrameFiles): The frames.
 
     Returns:
-        List[Path]: A video; or the images of a folder, but for the frames of
-        a video only the folder.
+        List[Path]: The video; or the images of the folder, and only the
+        folder where the frames are those of a video.
     """
     path = Path(path)
     if path.suffix:
@@ -314,13 +312,13 @@ def open_output(
         path (str): An ``.mp4`` or ``.avi`` file, or without a suffix a
             folder.
         fps (float): Frames per second of a video. Defaults to 25.
-        overwrite (bool): Whether older output may be replaced; what a folder
-            has besides stays there. Defaults to ``False``.
-        resume (bool): Whether frames that the folder has are left as they
-            are. A video cannot be resumed. Defaults to ``False``.
+        overwrite (bool): Whether older output may be replaced; other files
+            of a folder stay. Defaults to ``False``.
+        resume (bool): Whether to keep the frames that the folder has. A
+            video cannot be resumed. Defaults to ``False``.
 
     Raises:
-        InputError: If the suffix is another one, there is older output, or a
+        InputError: If the suffix is unknown, there is older output, or a
             video is to be resumed.
     """
     suffix = Path(path).suffix
@@ -349,10 +347,10 @@ def open_output(
 
 
 def device_time(device: Union[str, torch.device]) -> float:
-    """The time in seconds at which all work of a device so far is done.
+    """The time in seconds once a device has done its work so far.
 
     Args:
-        device (str | torch.device): A GPU is waited for.
+        device (str | torch.device): If it is a GPU, it is waited for.
     """
     if torch.device(device).type == 'cuda':
         torch.cuda.synchronize(device)
