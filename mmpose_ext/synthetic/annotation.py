@@ -125,7 +125,7 @@ def _annotate_crowd(mask: np.ndarray) -> Annotation:
 
 
 def annotate(scene: Scene, image_id: int) -> List[Annotation]:
-    """COCO annotations of all persons of which something can be seen.
+    """COCO annotations of all persons who can be seen, if only in part.
 
     Args:
         scene: The picture.

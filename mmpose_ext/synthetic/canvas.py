@@ -49,6 +49,13 @@ def noise_window(
     return bank[y : y + height, x : x + width]
 
 
+def _coverage(
+    square: np.ndarray, radius: Union[float, np.ndarray]
+) -> np.ndarray:
+    """Coverage of pixels at the root of ``square`` radii, edges are soft."""
+    return np.minimum(np.maximum((1 - np.sqrt(square)) * radius + 0.5, 0), 1)
+
+
 class Canvas:
     """A picture with the depth and the owner of every pixel.
 
@@ -176,9 +183,7 @@ class Canvas:
         side = across / radius
         tip = (along - inside * length) / (radius * caps)
         square = side * side + tip * tip
-        alpha = np.minimum(
-            np.maximum((1 - np.sqrt(square)) * radius + 0.5, 0), 1
-        )
+        alpha = _coverage(square, radius)
         bulge = np.sqrt(np.maximum(1 - square, 0))
         depth = (z1 - z0) * inside + (z0 + bias)
         depth -= bulge * (depth_radius or radius)
@@ -232,9 +237,7 @@ class Canvas:
         root = b * b - a * c
         square = np.maximum(1 - root / a, 0)
         mean_radius = float(np.sqrt(exact[0] * exact[1]))
-        alpha = np.minimum(
-            np.maximum((1 - np.sqrt(square)) * mean_radius + 0.5, 0), 1
-        )
+        alpha = _coverage(square, mean_radius)
         dz = -(b + np.sqrt(np.maximum(root, 0))) / a
         # M d is normal to the surface.
         nx = m00 * dx + m01 * dy + m02 * dz

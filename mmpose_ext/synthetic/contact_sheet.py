@@ -83,7 +83,7 @@ def draw_contact_sheet(
     Args:
         folder: Toy persons; the training split, else the validation split.
         columns: Images per row.
-        rows: At most so many.
+        rows: Rows, at most.
         zoom: Enlargement.
 
     Returns:

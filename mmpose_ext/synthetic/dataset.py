@@ -20,7 +20,7 @@ from .annotation import CATEGORY, Annotation, annotate, clean_mask, lip_row
 from .contact_sheet import draw_contact_sheet
 from .scene import Scene, compose
 
-# Raised by every change of what a seed gives.
+# Raise it whenever a seed generates something else.
 GENERATOR_VERSION = 1
 MARKER = 'toy_persons.json'
 SPLITS = ('train', 'val')
@@ -29,14 +29,14 @@ _OWN = ('annotations', 'train', 'val', 'lip', 'contact_sheet.png', _PARTS)
 _JPEG_QUALITY = 92
 # Images per unit of work: what an interruption can lose, per process.
 _CHUNK = 50
-# A person is cut out for LIP if so many of the COCO keypoints are in the
-# image and its box is at least this high, px.
+# A person is cut out for LIP if at least this many of the COCO keypoints are
+# in the image and its box is at least this high, px.
 _LIP_KEYPOINTS, _LIP_HEIGHT = 10, 48
 
 
 @dataclass(frozen=True)
 class Settings:
-    """All that decides the content of a folder."""
+    """Everything that determines the content of a folder."""
 
     num_train: int
     num_val: int
@@ -88,8 +88,8 @@ def make_dataset(
     """Write toy persons in COCO's and in LIP's layout.
 
     The same settings give the same bytes, whatever the number of processes;
-    an image depends on the seed, its split and its index alone. Interrupted,
-    it goes on where it was when called again with the same settings.
+    an image depends on the seed, its split and its index alone. A call with
+    the same settings resumes an interrupted one.
 
     Args:
         out_dir: A new or empty folder, or one that this function made.
@@ -203,7 +203,7 @@ def _read_marker(marker: Path) -> Dict[str, Any]:
 
 
 def _missing(out_dir: Path, settings: Settings) -> Iterator[Path]:
-    """Files of a folder marked complete that are not there any more."""
+    """Files that a folder marked complete no longer has."""
     paths = [out_dir / 'contact_sheet.png']
     for split in SPLITS:
         paths.append(_annotation_file(out_dir, split))
@@ -254,8 +254,7 @@ def _write_chunk(
     part = out_dir / _PARTS / f'{split}_{start:06d}.json'
     if part.is_file():
         return
-    # One thread per process, so that the number of processes means what it
-    # says.
+    # OpenCV would start threads in each process.
     cv2.setNumThreads(1)
     annotations: List[Annotation] = []
     rows: List[List[str]] = []
@@ -319,8 +318,8 @@ def _merge(out_dir: Path, settings: Settings, split: str) -> None:
         }
     )
     parts = out_dir / _PARTS
-    # Joined as text: to read and write it all again would take as long as
-    # drawing a tenth of the images.
+    # Joined as text, because parsing it all again takes as long as drawing a
+    # tenth of the images.
     lists = [p.read_bytes() for p in sorted(parts.glob(f'{split}_*.json'))]
     joined = b','.join(text[1:-1] for text in lists if text != b'[]')
     write_atomic(

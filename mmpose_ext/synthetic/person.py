@@ -1,41 +1,12 @@
-"""The look of one toy person, and how it is drawn from its joints."""
+"""Drawing one toy person from its joints and its look."""
 
-from dataclasses import dataclass
 from typing import Callable, Dict, Tuple
 
 import numpy as np
 
 from .canvas import Canvas
-from .chance import pick
+from .look import BGR, Look
 from .skeleton import FACE, Body, Points
-
-BGR = np.ndarray
-
-# Skin and hair from light to dark, BGR.
-SKIN = np.array(
-    [
-        [188, 206, 240],
-        [165, 190, 232],
-        [140, 172, 220],
-        [112, 146, 200],
-        [86, 118, 172],
-        [62, 88, 136],
-        [46, 64, 102],
-    ],
-    dtype=np.float32,
-)
-HAIR = np.array(
-    [
-        [24, 24, 28],
-        [30, 38, 52],
-        [38, 58, 88],
-        [50, 82, 128],
-        [110, 168, 208],
-        [40, 70, 150],
-        [150, 152, 156],
-    ],
-    dtype=np.float32,
-)
 
 # How far each keypoint's joint lies under the surface, in standing heights.
 JOINT_DEPTH = {
@@ -50,76 +21,6 @@ JOINT_DEPTH = {
     'neck': 0.04,
     'top': 0.03,
 }
-
-
-@dataclass(frozen=True)
-class Look:
-    """Colours and cut of one person's clothes, hair and body."""
-
-    skin: BGR
-    hair: BGR
-    top: BGR
-    top_mark: BGR
-    top_pattern: str  # plain, stripes, bars, checks, print
-    bottom: BGR
-    shoes: BGR
-    sleeve: float  # 0: none, 1: to the elbow, 2: to the wrist
-    trouser: float  # 0.5: half thigh, 1: to the knee, 2: to the ankle
-    skirt: float  # 0: none, else its length in thighs
-    hair_style: str  # short, long, bald, cap, bun
-    beard: bool
-    backpack: bool
-    build: float  # thickness of limbs and trunk
-    waist: float  # waist over chest
-    loose: float  # width of the clothes
-
-
-def _cloth(rng: np.random.Generator) -> BGR:
-    """A colour of a garment: dark, light, or saturated."""
-    kind = rng.random()
-    if kind < 0.3:
-        base = np.full(3, rng.uniform(25, 80)) + rng.uniform(-12, 12, 3)
-    elif kind < 0.5:
-        base = np.full(3, rng.uniform(165, 235)) + rng.uniform(-15, 15, 3)
-    else:
-        base = rng.uniform(30, 220, 3)
-    return np.clip(base, 10, 245).astype(np.float32)
-
-
-def sample_look(rng: np.random.Generator) -> Look:
-    """Draw the looks of a person."""
-    tone = rng.uniform(0, len(SKIN) - 1)
-    low = int(min(tone, len(SKIN) - 2))
-    skin = SKIN[low] + (tone - low) * (SKIN[low + 1] - SKIN[low])
-    hair = HAIR[rng.integers(len(HAIR) if tone < 3.5 else 3)]
-    feminine = rng.random() < 0.5
-    skirt = rng.uniform(0.5, 1.35) if feminine and rng.random() < 0.3 else 0.0
-    styles = ('short', 'long', 'bald', 'cap', 'bun')
-    chances = (
-        (0.2, 0.5, 0.0, 0.1, 0.2) if feminine else (0.7, 0.06, 0.1, 0.14, 0)
-    )
-    bottom = _cloth(rng)
-    if rng.random() < 0.4:  # jeans
-        bottom = np.array([105, 72, 50], np.float32) * rng.uniform(0.6, 1.4)
-    patterns = ('plain', 'stripes', 'bars', 'checks', 'print')
-    return Look(
-        skin=skin * rng.uniform(0.92, 1.06),
-        hair=hair * rng.uniform(0.8, 1.2),
-        top=_cloth(rng),
-        top_mark=_cloth(rng),
-        top_pattern=patterns[pick(rng, (0.5, 0.16, 0.08, 0.1, 0.16))],
-        bottom=bottom,
-        shoes=_cloth(rng),
-        sleeve=(0.0, 0.55, 0.8, 1.9)[pick(rng, (0.1, 0.4, 0.15, 0.35))],
-        trouser=(0.55, 0.9, 1.95)[pick(rng, (0.15, 0.15, 0.7))],
-        skirt=skirt,
-        hair_style=styles[pick(rng, chances)],
-        beard=not feminine and rng.random() < 0.25,
-        backpack=rng.random() < 0.13,
-        build=rng.uniform(0.86, 1.22),
-        waist=rng.uniform(0.72, 0.86) if feminine else rng.uniform(0.84, 1.1),
-        loose=rng.uniform(1.0, 1.15),
-    )
 
 
 def _two_tone(
@@ -239,86 +140,52 @@ def draw_person(
     _draw_head(canvas, points, frames['head'], body, look, scale)
 
 
+def _slices(frame, axis, parts):
+    """Half widths of cross-sections as the camera sees them, and a depth."""
+    extents = [_half_width(frame, axis, *part) for part in parts]
+    return [e[0] for e in extents], max(e[1] for e in extents)
+
+
 def _draw_trunk(canvas, points, frames, body, look, scale):
     unit = scale * look.build
-    pelvis, lumbar, thorax = (
-        points['pelvis'],
-        points['lumbar'],
-        points['thorax'],
-    )
-    chest, hips = frames['chest'], frames['pelvis']
     wide = body.shoulder / 0.098 * 0.108 * unit * look.loose
     deep = 0.07 * unit * look.loose
+    waist = (wide * look.waist, deep * 0.95 * max(look.waist, 0.8))
+    lumbar, thorax = points['lumbar'], points['thorax']
+    chest = frames['chest']
     # A print is on the front only.
     printed = look.top_pattern == 'print'
     plain = look.top_pattern == 'plain' or (printed and chest[2, 2] > -0.4)
-
-    def slices(frame, axis, parts):
-        extents = [_half_width(frame, axis, *part) for part in parts]
-        return [e[0] for e in extents], max(e[1] for e in extents)
-
-    axis = thorax - lumbar
-    radii, depth = slices(
+    radii, depth = _slices(
         chest,
-        axis,
+        thorax - lumbar,
         [
-            (wide * look.waist, deep * 0.95 * max(look.waist, 0.8)),
+            waist,
             (wide * (0.5 + look.waist / 2), deep),
             (wide, deep * 1.08),
             (wide * 1.02, deep),
             (wide * 0.93, deep * 0.75),
         ],
     )
-    canvas.cylinder(
-        lumbar,
-        thorax,
-        radii,
-        look.top if plain else _trunk_paint(look, 3),
-        depth,
-        caps=0.32,
-    )
+    paint = look.top if plain else _trunk_paint(look, 3)
+    canvas.cylinder(lumbar, thorax, radii, paint, depth, caps=0.32)
     hip = body.hip / 0.056 * 0.094 * unit
-    bottom = pelvis - (lumbar - pelvis) * 0.2
-    radii, depth = slices(
-        hips,
+    bottom = points['pelvis'] - (lumbar - points['pelvis']) * 0.2
+    radii, depth = _slices(
+        frames['pelvis'],
         lumbar - bottom,
         [
             (hip * 0.92, deep * 0.95),
             (hip, deep * 1.02),
             ((hip + wide * look.waist) / 2, deep * 0.96),
-            (wide * look.waist, deep * 0.95 * max(look.waist, 0.8)),
+            waist,
         ],
     )
-    belt = 0.5
-
-    if plain or printed:
-        paint = _two_tone(look.bottom, look.top, belt)
-    else:
-        pattern = _trunk_paint(look, 3)
-
-        def paint(place, side):
-            return np.where(
-                place < belt,
-                look.bottom[:, None, None],
-                pattern(place, side),
-            )
-
-    canvas.cylinder(
-        bottom, lumbar, radii, paint, depth, caps=0.3, bias=-0.006 * scale
-    )
+    paint = _hips_paint(look, plain or printed)
+    bias = -0.006 * scale
+    canvas.cylinder(bottom, lumbar, radii, paint, depth, caps=0.3, bias=bias)
     if look.skirt:
-        knees = (points['left_knee'] + points['right_knee']) / 2
-        hem = pelvis + (knees - pelvis) * look.skirt
-        spread = np.abs(points['left_knee'] - points['right_knee'])[:2].max()
-        canvas.cylinder(
-            lumbar + (pelvis - lumbar) * 0.5,
-            hem,
-            [hip * 0.95, hip * 1.1, hip * 1.12 + spread * 0.35 * look.skirt],
-            look.bottom,
-            0.09 * unit,
-            caps=0.12,
-            bias=-0.03 * scale,
-        )
+        _draw_skirt(canvas, points, look, hip, scale)
     if look.backpack:
         back = -chest[:, 2] * deep * 1.25
         canvas.ellipsoid(
@@ -333,6 +200,36 @@ def _draw_trunk(canvas, points, frames, body, look, scale):
         thorax + neck * 1.25,
         [0.036 * unit, 0.031 * unit],
         look.skin * 0.93,
+    )
+
+
+def _hips_paint(look: Look, plain: bool) -> Callable:
+    """Trousers up to the belt, and the top above it."""
+    belt = 0.5
+    if plain:
+        return _two_tone(look.bottom, look.top, belt)
+    pattern = _trunk_paint(look, 3)
+    bottom = look.bottom[:, None, None]
+
+    def paint(place: np.ndarray, side: np.ndarray) -> np.ndarray:
+        return np.where(place < belt, bottom, pattern(place, side))
+
+    return paint
+
+
+def _draw_skirt(canvas, points, look, hip, scale):
+    pelvis, lumbar = points['pelvis'], points['lumbar']
+    left, right = points['left_knee'], points['right_knee']
+    hem = pelvis + ((left + right) / 2 - pelvis) * look.skirt
+    spread = np.abs(left - right)[:2].max()
+    canvas.cylinder(
+        lumbar + (pelvis - lumbar) * 0.5,
+        hem,
+        [hip * 0.95, hip * 1.1, hip * 1.12 + spread * 0.35 * look.skirt],
+        look.bottom,
+        0.09 * scale * look.build,
+        caps=0.12,
+        bias=-0.03 * scale,
     )
 
 

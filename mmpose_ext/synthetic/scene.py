@@ -1,4 +1,4 @@
-"""Composition of one toy picture: who stands where, and what is before it."""
+"""One toy picture: who stands where, and what stands before them."""
 
 from dataclasses import dataclass
 from typing import List, Tuple
@@ -10,7 +10,8 @@ from ..datasets.lip_dataset import LIP_KEYPOINTS
 from .backdrop import draw_backdrop
 from .canvas import Canvas, noise_window
 from .chance import pick
-from .person import JOINT_DEPTH, SKIN, draw_person, sample_look
+from .look import SKIN, sample_look
+from .person import JOINT_DEPTH, draw_person
 from .skeleton import (
     COCO_KEYPOINTS,
     forward_kinematics,
@@ -197,34 +198,10 @@ def _draw_thing(
         end = start + reach * np.array([np.cos(turn), np.sin(turn), 0])
         thick = rng.uniform(0.025, 0.06) * size
         canvas.cylinder(start, end, [thick, thick * 0.7], colour)
-    elif kind == 1:  # a ball
-        radius = rng.uniform(0.05, 0.13) * size
-        mark = rng.uniform(20, 230, 3)
-        stripes = rng.uniform(0, 0.6)
-        frame = view_matrix(*rng.uniform(0, 180, 3))
-
-        def paint(left, up, forward):
-            return np.where(
-                np.abs(up) < stripes,
-                mark[:, None, None],
-                colour[:, None, None],
-            )
-
-        lift = 0 if rng.random() < 0.7 else rng.uniform(0, 0.9) * size
-        center = np.array([x, ground - radius - lift, 0])
-        canvas.ellipsoid(center, (radius,) * 3, frame, paint)
-    elif kind == 2:  # a box with a side and a lid
-        w, h = rng.uniform(0.12, 0.45, 2) * size
-        d = rng.uniform(0.2, 0.5) * w * (2 * rng.integers(2) - 1)
-        front = np.array([[0, 0], [w, 0], [w, -h], [0, -h]])
-        front += np.array([x, ground])
-        edge = 1 if d > 0 else 0
-        back = np.array([d, -abs(d) * 0.6])
-        side = front[[edge, 3 - edge]]
-        canvas.polygon(np.concatenate([side, side[::-1] + back]), colour * 0.6)
-        lid = front[[3, 2]]
-        canvas.polygon(np.concatenate([lid, lid[::-1] + back]), colour * 1.1)
-        canvas.polygon(front, colour * 0.85)
+    elif kind == 1:
+        _draw_ball(rng, canvas, size, x, ground, colour)
+    elif kind == 2:
+        _draw_box(rng, canvas, size, x, ground, colour)
     elif kind == 3:  # a post or a trunk
         thick = rng.uniform(0.02, 0.055) * size
         canvas.cylinder(
@@ -245,6 +222,40 @@ def _draw_thing(
                 np.eye(3),
                 np.array([50, 110, 70]) * rng.uniform(0.6, 1.4),
             )
+
+
+def _draw_ball(rng, canvas, size, x, ground, colour):
+    """A ball with a stripe."""
+    radius = rng.uniform(0.05, 0.13) * size
+    mark = rng.uniform(20, 230, 3)
+    stripes = rng.uniform(0, 0.6)
+    frame = view_matrix(*rng.uniform(0, 180, 3))
+
+    def paint(left, up, forward):
+        return np.where(
+            np.abs(up) < stripes,
+            mark[:, None, None],
+            colour[:, None, None],
+        )
+
+    lift = 0 if rng.random() < 0.7 else rng.uniform(0, 0.9) * size
+    center = np.array([x, ground - radius - lift, 0])
+    canvas.ellipsoid(center, (radius,) * 3, frame, paint)
+
+
+def _draw_box(rng, canvas, size, x, ground, colour):
+    """A box with a side and a lid."""
+    w, h = rng.uniform(0.12, 0.45, 2) * size
+    d = rng.uniform(0.2, 0.5) * w * (2 * rng.integers(2) - 1)
+    front = np.array([[0, 0], [w, 0], [w, -h], [0, -h]])
+    front += np.array([x, ground])
+    edge = 1 if d > 0 else 0
+    back = np.array([d, -abs(d) * 0.6])
+    side = front[[edge, 3 - edge]]
+    canvas.polygon(np.concatenate([side, side[::-1] + back]), colour * 0.6)
+    lid = front[[3, 2]]
+    canvas.polygon(np.concatenate([lid, lid[::-1] + back]), colour * 1.1)
+    canvas.polygon(front, colour * 0.85)
 
 
 def _shadows(

@@ -117,7 +117,7 @@ def sample_body(rng: np.random.Generator) -> Body:
     """Draw the proportions of a person, from a child to a tall adult."""
     child = rng.random() < 0.15
     head = rng.uniform(0.165, 0.19) if child else rng.uniform(0.135, 0.152)
-    # What the head takes is missing elsewhere.
+    # A larger head leaves less for the rest.
     rest = (1 - head) / (1 - 0.145)
     leg = rest * rng.uniform(0.95, 1.05)
     trunk = rest * rng.uniform(0.96, 1.04)
@@ -267,6 +267,46 @@ def _turn(degrees: float) -> np.ndarray:
     return np.array([[c, 0, s], [0, 1, 0], [-s, 0, c]])
 
 
+def _limbs(
+    body: Body,
+    a: Angles,
+    side: str,
+    sign: int,
+    thorax: np.ndarray,
+    chest: np.ndarray,
+) -> Points:
+    """Joints of an arm and a leg; ``sign`` is 1 on the left, -1 right."""
+    up = np.array([0.0, 1.0, 0.0])
+    shoulder = thorax + chest @ np.array([sign * body.shoulder, 0, 0])
+    arm = (
+        chest
+        @ _roll(sign * a[f'{side}_shoulder_raise'])
+        @ _pitch(-a[f'{side}_shoulder_swing'])
+        @ _turn(-sign * a[f'{side}_arm_turn'])
+    )
+    elbow = shoulder - arm @ up * body.upper_arm
+    forearm = arm @ _pitch(-a[f'{side}_elbow'])
+    wrist = elbow - forearm @ up * body.forearm
+    hip = np.array([sign * body.hip, 0, 0])
+    leg = _roll(sign * a[f'{side}_hip_spread'])
+    leg = leg @ _pitch(-a[f'{side}_hip_swing'])
+    knee = hip - leg @ up * body.thigh
+    shin = leg @ _pitch(a[f'{side}_knee'])
+    ankle = knee - shin @ up * body.shin
+    foot = shin @ _pitch(a[f'{side}_ankle'])
+    toe = body.foot * np.array([sign * 0.15, -0.28, 0.95])
+    return {
+        f'{side}_shoulder': shoulder,
+        f'{side}_elbow': elbow,
+        f'{side}_wrist': wrist,
+        f'{side}_hand': wrist - forearm @ up * body.hand,
+        f'{side}_hip': hip,
+        f'{side}_knee': knee,
+        f'{side}_ankle': ankle,
+        f'{side}_toe': ankle + foot @ toe,
+    }
+
+
 def forward_kinematics(body: Body, angles: Angles) -> Tuple[Points, Points]:
     """Joints of a body in a pose.
 
@@ -283,7 +323,6 @@ def forward_kinematics(body: Body, angles: Angles) -> Tuple[Points, Points]:
     """
     a = angles
     up = np.array([0.0, 1.0, 0.0])
-    pelvis = np.eye(3)
     # The lower spine takes part of the movement, the upper one all of it.
     lower = _pitch(a['spine_bend'] * 0.6) @ _roll(-a['spine_lean'] * 0.5)
     chest = (
@@ -313,35 +352,7 @@ def forward_kinematics(body: Body, angles: Angles) -> Tuple[Points, Points]:
         p[name] = p['head_center'] + head @ (radii * direction)
 
     for side, sign in (('left', 1), ('right', -1)):
-        shoulder = p['thorax'] + chest @ np.array([sign * body.shoulder, 0, 0])
-        arm = (
-            chest
-            @ _roll(sign * a[f'{side}_shoulder_raise'])
-            @ _pitch(-a[f'{side}_shoulder_swing'])
-            @ _turn(-sign * a[f'{side}_arm_turn'])
-        )
-        elbow = shoulder - arm @ up * body.upper_arm
-        forearm = arm @ _pitch(-a[f'{side}_elbow'])
-        wrist = elbow - forearm @ up * body.forearm
-        p[f'{side}_shoulder'], p[f'{side}_elbow'] = shoulder, elbow
-        p[f'{side}_wrist'] = wrist
-        p[f'{side}_hand'] = wrist - forearm @ up * body.hand
-
-        hip = pelvis @ np.array([sign * body.hip, 0, 0])
-        leg = (
-            pelvis
-            @ _roll(sign * a[f'{side}_hip_spread'])
-            @ _pitch(-a[f'{side}_hip_swing'])
-        )
-        knee = hip - leg @ up * body.thigh
-        shin = leg @ _pitch(a[f'{side}_knee'])
-        ankle = knee - shin @ up * body.shin
-        foot = shin @ _pitch(a[f'{side}_ankle'])
-        p[f'{side}_hip'], p[f'{side}_knee'] = hip, knee
-        p[f'{side}_ankle'] = ankle
-        p[f'{side}_toe'] = ankle + foot @ (
-            body.foot * np.array([sign * 0.15, -0.28, 0.95])
-        )
+        p.update(_limbs(body, a, side, sign, p['thorax'], chest))
     return p, {'pelvis': lower, 'chest': chest, 'head': head}
 
 

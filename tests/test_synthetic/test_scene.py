@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from mmpose_ext.synthetic.canvas import Canvas
-from mmpose_ext.synthetic.person import draw_person, sample_look
+from mmpose_ext.synthetic.look import sample_look
+from mmpose_ext.synthetic.person import draw_person
 from mmpose_ext.synthetic.scene import (
     KEYPOINTS,
     Figure,
