@@ -3,7 +3,7 @@
 import re
 from contextlib import contextmanager
 from importlib.util import find_spec
-from typing import Iterator, List, Optional, Tuple
+from typing import Any, Iterator, List, Optional, Tuple
 
 import mmengine.registry as root
 from mmengine.config.utils import MODULE2PACKAGE
@@ -12,55 +12,34 @@ from mmpose.registry import BATCH_AUGMENTS, KEYPOINT_CODECS
 
 from ..errors import InputError, did_you_mean
 
-# The key under which a type stands tells the registry it comes from: first
-# what stands at the top of a config, then what can stand deeper in it.
-_TOP_LEVEL = {
-    'model': root.MODELS,
-    'model_wrapper_cfg': root.MODEL_WRAPPERS,
-    'optim_wrapper': root.OPTIM_WRAPPERS,
-    'param_scheduler': root.PARAM_SCHEDULERS,
-    'train_cfg': root.LOOPS,
-    'val_cfg': root.LOOPS,
-    'test_cfg': root.LOOPS,
-    'val_evaluator': root.METRICS,
-    'test_evaluator': root.METRICS,
-    'default_hooks': root.HOOKS,
-    'custom_hooks': root.HOOKS,
-    'visualizer': root.VISUALIZERS,
-    'log_processor': root.LOG_PROCESSORS,
+# The registry of a type, by the key under which it stands.
+_KEYS = {
+    root.MODELS: 'model backbone neck head data_preprocessor '
+    'norm_cfg act_cfg conv_cfg',
+    root.MODEL_WRAPPERS: 'model_wrapper_cfg',
+    root.WEIGHT_INITIALIZERS: 'init_cfg',
+    KEYPOINT_CODECS: 'codec encoder decoder',
+    root.DATASETS: 'dataset datasets',
+    root.TRANSFORMS: 'pipeline transforms',
+    root.DATA_SAMPLERS: 'sampler batch_sampler',
+    root.METRICS: 'val_evaluator test_evaluator metrics',
+    root.OPTIM_WRAPPERS: 'optim_wrapper',
+    root.OPTIMIZERS: 'optimizer',
+    root.PARAM_SCHEDULERS: 'param_scheduler',
+    root.HOOKS: 'default_hooks custom_hooks',
+    root.VISUALIZERS: 'visualizer',
+    root.VISBACKENDS: 'vis_backends',
+    root.LOG_PROCESSORS: 'log_processor',
 }
-_NESTED = {
-    'backbone': root.MODELS,
-    'neck': root.MODELS,
-    'head': root.MODELS,
-    'data_preprocessor': root.MODELS,
-    'norm_cfg': root.MODELS,
-    'act_cfg': root.MODELS,
-    'conv_cfg': root.MODELS,
-    'init_cfg': root.WEIGHT_INITIALIZERS,
-    'codec': KEYPOINT_CODECS,
-    'encoder': KEYPOINT_CODECS,
-    'decoder': KEYPOINT_CODECS,
-    'dataset': root.DATASETS,
-    'datasets': root.DATASETS,
-    'pipeline': root.TRANSFORMS,
-    'transforms': root.TRANSFORMS,
-    'sampler': root.DATA_SAMPLERS,
-    'batch_sampler': root.DATA_SAMPLERS,
-    'metrics': root.METRICS,
-    'optimizer': root.OPTIMIZERS,
-    'vis_backends': root.VISBACKENDS,
-}
+_REGISTRY_OF = {k: r for r, keys in _KEYS.items() for k in keys.split()}
+# At the top of a config; in a model they are settings.
+_LOOPS = ('train_cfg', 'val_cfg', 'test_cfg')
 # In MMDetection's models, whose samplers take no part in loading data.
 _OF_DETECTORS = ('anchor_generator', 'assigner', 'bbox_coder', 'sampler')
-_REGISTRIES = [
-    *{id(r): r for r in (*_TOP_LEVEL.values(), *_NESTED.values())}.values(),
-    root.TASK_UTILS,
-    root.EVALUATOR,
-    BATCH_AUGMENTS,
-]
+_REGISTRIES = (*_KEYS, root.LOOPS, root.TASK_UTILS, root.EVALUATOR)
+_REGISTRIES += (BATCH_AUGMENTS,)
 # Their 'transforms' are classes of albumentations, not of a registry.
-_FOREIGN_TRANSFORMS = {'Albumentation', 'Albu'}
+_FOREIGN_TRANSFORMS = ('Albumentation', 'Albu')
 
 
 def check_type_names(cfg, keys) -> None:
@@ -79,15 +58,10 @@ def check_type_names(cfg, keys) -> None:
     Raises:
         InputError: Names the first wrong type, its place, and close matches.
     """
-    scope = cfg.get('default_scope', 'mmengine')
-    for key in keys:
-        node = cfg.get(key)
-        registry = _TOP_LEVEL.get(key)
-        for name, where, registry_, scope_ in _types(
-            node, key, registry, scope
-        ):
-            if not _is_known(name, registry_, scope_):
-                raise InputError(_message(name, where, registry_, scope_))
+    used = {key: cfg.get(key) for key in keys}
+    for name, where, registry, scope in _types(used, _default_scope(cfg)):
+        if registry is not None and not _is_known(name, registry, scope):
+            raise InputError(_message(name, where, registry, scope))
 
 
 @contextmanager
@@ -106,10 +80,14 @@ def explain_unknown_types(cfg) -> Iterator[None]:
         if found is None:
             raise
         name, scope, kind = found.groups()
-        scope = scope or cfg.get('default_scope', 'mmengine')
-        places = ', '.join(_places(cfg, name)) or 'the config'
-        registry = _registry_called(kind, scope)
-        raise InputError(_message(name, places, registry, scope)) from e
+        types = _types(dict(cfg.items()), _default_scope(cfg))
+        where = ', '.join(t[1] for t in types if t[0] == name) or 'the config'
+        scope = scope or _default_scope(cfg)
+        registries = [r for r in all_registries() if r.name == kind]
+        # Those of the scope first.
+        registries.sort(key=lambda r: r.scope != scope)
+        registry = (registries or [root.MODELS])[0]
+        raise InputError(_message(name, where, registry, scope)) from e
 
 
 def all_registries() -> List[Registry]:
@@ -119,55 +97,58 @@ def all_registries() -> List[Registry]:
     return [*children, *roots, KEYPOINT_CODECS, BATCH_AUGMENTS]
 
 
-def _registry_called(name: str, scope: str) -> Registry:
-    every = all_registries()
-    same_name = [r for r in every if r.name == name] or [root.MODELS]
-    return next((r for r in same_name if r.scope == scope), same_name[0])
+def _default_scope(cfg) -> str:
+    return cfg.get('default_scope', 'mmengine')
 
 
 def _types(
-    node, where: str, registry: Optional[Registry], scope: str
-) -> Iterator[Tuple[str, str, Registry, str]]:
-    """Yield (name, place, registry, scope) of all types to be looked up."""
+    node: Any, scope: str, where: str = '', registry: Optional[Registry] = None
+) -> Iterator[Tuple[str, str, Optional[Registry], str]]:
+    """Yield (name, place, registry if known, scope) of all types."""
     if isinstance(node, (list, tuple)):
         for i, item in enumerate(node):
-            yield from _types(item, f'{where}[{i}]', registry, scope)
-        return
+            yield from _types(item, scope, f'{where}[{i}]', registry)
     if not isinstance(node, dict):
         return
-    scope = node.get('_scope_', scope)
-    name = node.get('type')
-    if isinstance(name, str) and registry is not None:
+    scope, name = node.get('_scope_', scope), node.get('type')
+    if isinstance(name, str):
         yield name, f'{where}.type', registry, scope
     for key, value in node.items():
         if key == 'transforms' and name in _FOREIGN_TRANSFORMS:
             continue
+        place = f'{where}.{key}' if where else key
         # A dict without a type, such as default_hooks, is a collection.
         inherited = None if 'type' in node else registry
-        place = f'{where}.{key}'
-        yield from _types(value, place, _registry_of(place, inherited), scope)
+        yield from _types(value, scope, place, _registry_of(place, inherited))
 
 
 def _registry_of(
     place: str, inherited: Optional[Registry]
 ) -> Optional[Registry]:
-    top, *_, key = place.split('.')
+    top, _, key = place.partition('.')
+    key = key.rpartition('.')[2] or top
+    if place in _LOOPS:
+        return root.LOOPS
     if top == 'model' and key in _OF_DETECTORS:
         return root.TASK_UTILS
     if key.startswith('loss') or key.endswith(('_head', '_extractor')):
         return root.MODELS
     if key.endswith('_pipeline'):
         return root.TRANSFORMS
-    return _NESTED.get(key, inherited)
+    return _REGISTRY_OF.get(key, inherited)
 
 
 def _is_known(name: str, registry: Registry, scope: str) -> bool:
-    package = name.split('.')[0] if '.' in name else scope
-    if package in MODULE2PACKAGE and find_spec(package) is None:
+    if _is_missing(name.split('.')[0] if '.' in name else scope):
         return True
     # A key may mean something else deep in a model ('sampler', 'encoder'),
     # so that only a name which is nowhere at all counts as wrong.
     return any(_lookup(name, r, scope) for r in (registry, *_REGISTRIES))
+
+
+def _is_missing(package: str) -> bool:
+    """Whether a package of OpenMMLab is not installed."""
+    return package in MODULE2PACKAGE and find_spec(package) is None
 
 
 def _lookup(name: str, registry: Registry, scope: str) -> bool:
@@ -190,37 +171,19 @@ def _in_scope(registry: Registry, scope: str) -> Iterator[Registry]:
         yield registry
 
 
-def _names(registry: Registry, scope: str) -> List[str]:
-    """All names that a type without a prefix can have."""
-    names = []
+def _message(name: str, where: str, registry: Registry, scope: str) -> str:
+    package, _, plain = name.rpartition('.')
+    if _is_missing(package):
+        return f"'{name}' ({where}) needs {package}, which is not installed"
+    scope = package if package in registry.children else scope
+    names = []  # all that a type without a prefix can have
     with _in_scope(registry, scope) as node:
         while node is not None:
             node.import_from_location()
             names += node.module_dict
             node = node.parent
-    return names
-
-
-def _message(name: str, where: str, registry: Registry, scope: str) -> str:
-    package, _, plain = name.rpartition('.')
-    if package in MODULE2PACKAGE and find_spec(package) is None:
-        return f"'{name}' ({where}) needs {package}, which is not installed"
-    scope = package if package in registry.children else scope
     return (
         f"unknown type '{name}' at {where}: "
         f'the {registry.name} registry of {scope} has no such name'
-        + did_you_mean(plain, _names(registry, scope))
+        + did_you_mean(plain, names)
     )
-
-
-def _places(node, name: str, where: str = '') -> Iterator[str]:
-    """Yield all places of a config that hold a name."""
-    if isinstance(node, (list, tuple)):
-        for i, item in enumerate(node):
-            yield from _places(item, name, f'{where}[{i}]')
-    elif hasattr(node, 'items'):
-        for key, value in node.items():
-            place = f'{where}.{key}' if where else str(key)
-            yield from _places(value, name, place)
-    elif isinstance(node, str) and node == name:
-        yield where
