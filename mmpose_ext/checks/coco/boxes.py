@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .columns import LIMIT, column, numbers, rows
+from .columns import LIMIT, numbers, rows
 from .problems import MISSING, show
 from .table import CocoTable
 
@@ -19,14 +19,12 @@ _SHARE = 0.1
 
 def check_boxes(table: CocoTable) -> None:
     """Check that boxes are [x, y, width, height] in px."""
-    values = column(table.annotations, 'bbox')
-    boxes = rows(values, 4)
+    boxes = rows(table.annotations.column('bbox'), 4)
     wrong = ~(np.abs(boxes) <= LIMIT).all(axis=1)
     wrong |= (boxes[:, 2:] < 0).any(axis=1)
-    table.problems.add_where(
+    table.annotations.refuse(
         wrong,
-        table.annotation,
-        lambda i: f'bbox {show(values[i])}',
+        'bbox',
         '[x, y, width, height], finite px, neither size below 0',
     )
     boxes[wrong] = np.nan
@@ -34,10 +32,9 @@ def check_boxes(table: CocoTable) -> None:
 
     large = (table.annotation_sizes() > 2).any(axis=1)
     table.fractions = large & is_fraction(boxes[:, :2], boxes[:, 2:])
-    table.problems.add_where(
+    table.annotations.refuse(
         table.fractions,
-        table.annotation,
-        lambda i: f'bbox {show(values[i])}',
+        'bbox',
         "px, not fractions of the image's width and height",
     )
     _look_for_corners(table)
@@ -66,7 +63,7 @@ def _look_for_corners(table: CocoTable) -> None:
             outside,
             f'({share:.0%}) have a box that leaves its image to the right or '
             'below; COCO has [x, y, width, height], is this [x1, y1, x2, y2]?',
-            f'{table.annotation(i)}, bbox '
+            f'{table.annotations.name(i)}, bbox '
             f'{show(table.annotations[i]["bbox"])}',
         )
 
@@ -78,17 +75,16 @@ def check_areas(table: CocoTable, estimate: bool) -> None:
         table (CocoTable): The file.
         estimate (bool): Whether to do so. If not, they must not be missing.
     """
-    values = column(table.annotations, 'area')
+    values = table.annotations.column('area')
     areas = numbers(values)
     missing = np.array([v is MISSING for v in values], bool)
     nothing = np.array([type(v) is float and v != v for v in values], bool)
     wrong = ~(np.abs(areas) <= _LARGEST) & ~nothing
     if estimate:
         wrong &= ~missing
-    table.problems.add_where(
+    table.annotations.refuse(
         wrong,
-        table.annotation,
-        lambda i: f'area {show(values[i])}',
+        'area',
         'a number of px of at most 1e10, which COCO evaluates',
     )
     if not estimate:

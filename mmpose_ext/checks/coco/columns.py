@@ -13,7 +13,7 @@ from .problems import MISSING
 LIMIT = 1e6
 # Beyond it, float64 does not hold every whole number, and differences of 64
 # bits overflow.
-_LARGEST = 2**53
+WHOLE_LIMIT = 2**53
 
 
 def column(objects: Sequence[dict], key: str) -> List[Any]:
@@ -71,7 +71,7 @@ def whole(values: Sequence[Any]) -> Tuple[np.ndarray, np.ndarray]:
     if set(map(type, values)) <= {int}:
         try:
             found = np.array(values, dtype=np.int64)
-            good = (found >= -_LARGEST) & (found <= _LARGEST)
+            good = (found >= -WHOLE_LIMIT) & (found <= WHOLE_LIMIT)
             return np.where(good, found, 0), good
         except OverflowError:
             pass
@@ -91,5 +91,5 @@ def _number(value: Any) -> float:
 
 def _is_whole(value: Any) -> bool:
     if type(value) is float:
-        return value.is_integer() and abs(value) <= _LARGEST
-    return type(value) is int and abs(value) <= _LARGEST
+        return value.is_integer() and abs(value) <= WHOLE_LIMIT
+    return type(value) is int and abs(value) <= WHOLE_LIMIT

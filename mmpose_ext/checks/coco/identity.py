@@ -1,126 +1,79 @@
 """Rules about ids: each once, each with its partner."""
 
 from collections import Counter
-from typing import Callable, List, Tuple
+from typing import Tuple
 
 import numpy as np
 
-from .columns import column, whole
 from .problems import show
-from .table import CocoTable, as_numbers, has_floats
+from .table import CocoTable, Objects
 
 _PERSON = 1  # the category of what MMPose predicts bottom-up, or in boxes
 
 
 def check_ids(table: CocoTable) -> None:
     """Check that ids are whole numbers, each once and with its partner."""
-    images, good = _check_ids(table, table.images, 'id', table.image)
-    _check_repeated(table, images, good, 'images', table.image)
-    categories, known = _check_ids(
-        table, table.categories, 'id', table.category
-    )
-    _check_repeated(table, categories, known, 'categories', table.category)
-
-    ids, fine = _check_ids(table, table.annotations, 'id', table.annotation)
-    _check_repeated(table, ids, fine, 'annotations', table.annotation)
-
-    table.image_of = _find_partners(
-        table, 'image_id', images[good], np.flatnonzero(good), 'images'
-    )
-    _find_partners(
-        table,
-        'category_id',
-        categories[known],
-        np.flatnonzero(known),
-        'categories',
-    )
+    images = _check_unique(table.images)
+    categories = _check_unique(table.categories)
+    _check_unique(table.annotations)
+    table.image_of = _find_partners(table, 'image_id', *images, 'images')
+    _find_partners(table, 'category_id', *categories, 'categories')
 
 
-def _check_ids(
-    table: CocoTable,
-    objects: List[dict],
-    key: str,
-    place: Callable[[int], str],
-) -> Tuple[np.ndarray, np.ndarray]:
+def _check_unique(objects: Objects) -> Tuple[np.ndarray, np.ndarray]:
     """Ids as int64 (N,), and which of them are some (N,)."""
-    values = column(objects, key)
-    found, good = whole(values)
-    table.problems.add_where(
-        ~good,
-        place,
-        lambda i: f'{key} {show(values[i])}',
-        'a whole number from -2^53 to 2^53',
-    )
-    if has_floats(values) and good.all():
-        as_numbers(objects, key, found)
-    return found, good
-
-
-def _check_repeated(
-    table: CocoTable,
-    ids: np.ndarray,
-    good: np.ndarray,
-    name: str,
-    place: Callable[[int], str],
-) -> None:
+    ids, good = objects.whole('id')
     _, first, inverse = np.unique(ids, return_index=True, return_inverse=True)
     before = first[inverse]
     # A value that is no id has 0 here: it repeats nothing.
     wrong = good & good[before] & (before != np.arange(len(ids)))
 
     def got(i: int) -> str:
-        text = f'also at index {i} of {name}, first at {before[i]}'
-        if name == 'annotations':
-            of = [
-                show(table.annotations[j].get('image_id'))
-                for j in (i, before[i])
-            ]
+        text = f'also at index {i} of {objects.key}, first at {before[i]}'
+        if objects.key == 'annotations':
+            of = [show(objects[j].get('image_id')) for j in (i, before[i])]
             text += f' (of the images {of[0]} and {of[1]})'
         return text
 
-    table.problems.add_where(wrong, place, got, 'each id once')
+    objects.refuse(wrong, 'id', 'each id once', got)
+    return ids, good
 
 
 def _find_partners(
-    table: CocoTable,
-    key: str,
-    ids: np.ndarray,
-    index: np.ndarray,
-    name: str,
+    table: CocoTable, key: str, ids: np.ndarray, good: np.ndarray, name: str
 ) -> np.ndarray:
-    """The index of the object that each annotation names, -1 for none."""
-    values = column(table.annotations, key)
-    named, good = _check_ids(table, table.annotations, key, table.annotation)
-    if not len(ids):
-        partner = np.full(len(named), -1)
-    else:
-        order = np.argsort(ids, kind='stable')
-        at = np.searchsorted(ids[order], named).clip(max=len(ids) - 1)
-        partner = np.where(ids[order][at] == named, index[order][at], -1)
-    partner[~good] = -1
-    table.problems.add_where(
-        good & (partner < 0),
-        table.annotation,
-        lambda i: f'{key} {show(values[i])}',
-        f"the id of one of the file's {name}",
+    """The index of the object that each annotation names, -1 for none.
+
+    Args:
+        table (CocoTable): The file.
+        key (str): Under which annotations have the ids of the objects.
+        ids (np.ndarray): The ids of all objects, (M,).
+        good (np.ndarray): Which of them are ids, (M,).
+        name (str): The objects in a message.
+    """
+    named, known = table.annotations.whole(key)
+    index = np.flatnonzero(good)
+    index = index[np.argsort(ids[index], kind='stable')]
+    partner = np.full(len(named), -1)
+    if len(index):
+        at = np.searchsorted(ids[index], named).clip(max=len(index) - 1)
+        found = known & (ids[index][at] == named)
+        partner[found] = index[at][found]
+    table.annotations.refuse(
+        known & (partner < 0), key, f"the id of one of the file's {name}"
     )
     return partner
 
 
 def check_categories(table: CocoTable) -> None:
     """Check the names of the categories."""
-    names = column(table.categories, 'name')
+    names = table.categories.column('name')
     counts = Counter(n for n in names if type(n) is str)
-    table.problems.add_where(
-        np.array([counts.get(_hashable(n), 0) != 1 for n in names], bool),
-        table.category,
-        lambda i: f'name {show(names[i])}',
+    table.categories.refuse(
+        np.array([type(n) is not str or counts[n] > 1 for n in names], bool),
+        'name',
         'a name that no other category has',
     )
-
-
-def _hashable(value):
-    return value if type(value) is str else None
 
 
 def shift_annotations(table: CocoTable) -> None:
@@ -129,9 +82,9 @@ def shift_annotations(table: CocoTable) -> None:
     COCO's evaluation writes 0 for "not matched", that of MMPose -1, so that
     a prediction that meets such an annotation would count as wrong.
     """
-    shift = 1 - min(column(table.annotations, 'id'), default=1)
+    shift = 1 - min(table.annotations.column('id'), default=1)
     if shift > 0:
-        for annotation in table.annotations:
+        for annotation in table.annotations.items:
             annotation['id'] += shift
 
 
@@ -144,7 +97,7 @@ def number_the_person(table: CocoTable) -> None:
     """
     found = {
         a['category_id']
-        for a in table.annotations
+        for a in table.annotations.items
         if a.get('keypoints') and a['num_keypoints']
     }
     if len(found) > 1:
@@ -159,9 +112,9 @@ def number_the_person(table: CocoTable) -> None:
         return
     (id_,) = found
     swap = {id_: _PERSON, _PERSON: id_}
-    for category in table.categories:
+    for category in table.categories.items:
         category['id'] = swap.get(category['id'], category['id'])
-    for a in table.annotations:
+    for a in table.annotations.items:
         a['category_id'] = swap.get(a['category_id'], a['category_id'])
     table.notes.append(
         f'the category {id_}, the only one with keypoints, is taken as '

@@ -2,16 +2,16 @@
 
 import os.path as osp
 import warnings
-from typing import Any, List, Optional, Tuple
+from typing import Any, Optional, Tuple
 
 import cv2
 import mmcv
 import numpy as np
 from PIL import Image
 
-from .columns import LIMIT, column, whole
-from .problems import MISSING, Problems, show
-from .table import CocoTable, as_numbers, has_floats
+from .columns import LIMIT, whole
+from .problems import MISSING, show
+from .table import CocoTable, Objects
 
 _HEADERS_READ = 1000
 _LARGEST = 2**31  # px that COCO's library counts in 32 bits
@@ -31,31 +31,21 @@ def check_images(table: CocoTable, with_names: bool) -> None:
     """
     sizes = []
     for key in ('width', 'height'):
-        values = column(table.images, key)
-        found, good = whole(values)
-        good &= (found > 0) & (found <= LIMIT)
-        table.problems.add_where(
-            ~good,
-            table.image,
-            lambda i, key=key, values=values: f'{key} {show(values[i])}',
-            'a whole number of px above 0',
+        found, good = table.images.whole(
+            key, 'a whole number of px above 0', 1, LIMIT
         )
-        if has_floats(values) and good.all():
-            as_numbers(table.images, key, found)
         sizes.append(np.where(good, found, np.nan))
     table.sizes = np.stack(sizes, axis=-1)
-    table.problems.add_where(
+    table.images.refuse(
         table.sizes.prod(axis=1) >= _LARGEST,
-        table.image,
-        lambda i: 'width x height {:.0f} x {:.0f}'.format(*table.sizes[i]),
+        'width',
         'fewer than 2^31 px',
+        lambda i: 'width x height {:.0f} x {:.0f}'.format(*table.sizes[i]),
     )
-
-    names = column(table.images, 'file_name')
-    table.problems.add_where(
+    names = table.images.column('file_name')
+    table.images.refuse(
         np.array([not _is_name(n, with_names) for n in names], bool),
-        table.image,
-        lambda i: f'file_name {show(names[i])}',
+        'file_name',
         'the name of a file',
     )
 
@@ -74,7 +64,7 @@ def _is_name(name, needed: bool) -> bool:
 
 
 def check_image_sizes(
-    images: List[dict], problems: Problems, folder: str, turns: bool = True
+    images: Objects, folder: str, turns: bool = True
 ) -> None:
     """Compare the sizes that a file has of its images with the images.
 
@@ -83,8 +73,7 @@ def check_image_sizes(
     folders, pipes and devices, which can be read without end, are problems.
 
     Args:
-        images (list[dict]): The images of the annotation file.
-        problems (Problems): Where to say what is wrong.
+        images (Objects): The images of the annotation file.
         folder (str): Where the file names of the images start.
         turns (bool): Whether images are turned as their EXIF orientation
             says when they are loaded, as OpenCV and so MMPose and MMDet do.
@@ -92,45 +81,34 @@ def check_image_sizes(
     """
     number = min(len(images), _HEADERS_READ)
     for i in np.linspace(0, len(images) - 1, number).astype(int).tolist():
-        name = images[i].get('file_name')
-        stated = images[i].get('width'), images[i].get('height')
-        if not _is_name(name, needed=True):
-            continue
-        path = osp.join(folder, name)
-        if folder and '://' in name:
-            problems.add(
-                f'image {show(images[i].get("id"))}',
-                f'file_name {show(name)}',
-                'the name of a file, not a URL',
-            )
-            continue
-        if not osp.isfile(path):
-            if osp.exists(path):
-                problems.add(
-                    f'image {show(images[i].get("id"))}',
-                    f'file_name {show(name)}, which is '
-                    + ('a folder' if osp.isdir(path) else 'a pipe or device'),
-                    'an image file',
-                )
-            continue
-        if not _are_sizes(stated):
-            continue  # which other rules say
-        size = _read_size(path, turns)
-        if size is None or size == stated:
-            continue
-        expected = f'{size[0]} x {size[1]} px as {show(name)} has'
-        if size == stated[::-1]:
-            expected += (
-                ': width and height are swapped (photographs with an EXIF '
-                'orientation have it)'
-                if turns
-                else ': width and height are swapped'
-            )
-        problems.add(
-            f'image {show(images[i].get("id"))}',
-            f'{show(stated[0])} x {show(stated[1])} px',
-            expected,
-        )
+        if different := _compare(images[i], folder, turns):
+            images.problems.add(images.name(i), *different)
+
+
+def _compare(
+    image: dict, folder: str, turns: bool
+) -> Optional[Tuple[str, str]]:
+    """What a file has of an image and what it should have, if it differs."""
+    name = image.get('file_name')
+    if not _is_name(name, needed=True):
+        return None  # as other rules say
+    text = f'file_name {show(name)}'
+    if folder and '://' in name:
+        return text, 'the name of a file, not a URL'
+    path = osp.join(folder, name)
+    if osp.exists(path) and not osp.isfile(path):
+        kind = 'a folder' if osp.isdir(path) else 'a pipe or device'
+        return f'{text}, which is {kind}', 'an image file'
+    stated = image.get('width'), image.get('height')
+    size = _read_size(path, turns) if _are_sizes(stated) else stated
+    if size in (None, stated):
+        return None
+    expected = f'{size[0]} x {size[1]} px as {show(name)} has'
+    if size == stated[::-1]:
+        expected += ': width and height are swapped'
+        if turns:
+            expected += ' (photographs with an EXIF orientation have it)'
+    return f'{show(stated[0])} x {show(stated[1])} px', expected
 
 
 def _are_sizes(stated: Tuple[Any, Any]) -> bool:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from .boxes import is_fraction
-from .columns import LIMIT, column, numbers, rows, whole
+from .columns import LIMIT, numbers, rows, whole
 from .problems import MISSING, show
 from .table import CocoTable
 
@@ -20,53 +20,50 @@ def check_keypoints(table: CocoTable) -> None:
     Where annotations have no keypoints beside others that do, they get
     unlabelled ones, as COCO's evaluation wants them of all.
     """
+    annotations = table.annotations
     _check_others(table)
-    values = column(table.annotations, 'keypoints')
+    values = annotations.column('keypoints')
     is_list = np.array([type(v) is list for v in values], bool)
     lacking = np.array([v is MISSING or v == [] for v in values], bool)
-    table.problems.add_where(
+    annotations.refuse(
         ~is_list & ~lacking,
-        table.annotation,
-        lambda i: f'keypoints {show(values[i])}',
+        'keypoints',
         'a list of x, y, visibility for each keypoint',
     )
-    nested = np.array(
-        [type(v) is list and v != [] and type(v[0]) is list for v in values],
-        bool,
-    )
-    table.problems.add_where(
+    is_list &= ~lacking
+    nested = is_list.copy()
+    nested[is_list] = [
+        type(values[i][0]) is list for i in np.flatnonzero(is_list)
+    ]
+    annotations.refuse(
         nested,
-        table.annotation,
-        lambda i: f'keypoints {show(values[i])}',
+        'keypoints',
         'numbers in one list [x1, y1, visibility1, x2, ...], not lists',
     )
-    chosen = np.flatnonzero(is_list & ~lacking & ~nested)
-    if not len(chosen):
-        return
-    lists = [values[i] for i in chosen.tolist()]
-    lengths = np.array(list(map(len, lists)))
+    chosen = np.flatnonzero(is_list & ~nested)
+    lengths = np.array([len(values[i]) for i in chosen.tolist()], int)
     common = Counter(lengths[lengths % 3 == 0].tolist()).most_common(1)
     length = common[0][0] if common else 0
     wrong = np.zeros(len(values), bool)
     wrong[chosen] = lengths != length
-    table.problems.add_where(
+    annotations.refuse(
         wrong,
-        table.annotation,
-        lambda i: f'keypoints of {len(values[i])} numbers',
+        'keypoints',
         f'{length}, as most others have: x, y, visibility of each'
         if length
         else 'three for each keypoint: x, y, visibility',
+        lambda i: f'keypoints of {len(values[i])} numbers',
     )
     if not length:
         return
-    lists = [v for v in lists if len(v) == length]
     chosen = chosen[lengths == length]
-    points = rows(lists, length).reshape(len(chosen), -1, 3)
+    points = rows([values[i] for i in chosen.tolist()], length)
+    points = points.reshape(len(chosen), -1, 3)
     _check_points(table, chosen, points)
     labelled = np.zeros(len(values), int)
     labelled[chosen] = (points[..., 2] > 0).sum(axis=1)
     for i in np.flatnonzero(lacking).tolist():
-        table.annotations[i]['keypoints'] = [0] * length
+        annotations[i]['keypoints'] = [0] * length
     _check_counts(table, labelled)
 
 
@@ -86,7 +83,7 @@ def _check_points(
 
         table.problems.add_where(
             wrong.any(axis=1),
-            lambda i: table.annotation(int(chosen[i])),
+            lambda i: table.annotations.name(int(chosen[i])),
             got,
             expected,
         )
@@ -138,24 +135,20 @@ def _look_for_fractions(
     wrong[chosen[candidates]] = is_fraction(start, end - start)
     wrong &= (table.annotation_sizes() > 2).any(axis=1)
     wrong &= ~table.fractions
-    table.problems.add_where(
+    table.annotations.refuse(
         wrong,
-        table.annotation,
-        lambda i: f'keypoints {show(table.annotations[i]["keypoints"])}',
+        'keypoints',
         "px, not fractions of the image's width and height",
     )
 
 
 def _check_counts(table: CocoTable, labelled: np.ndarray) -> None:
     """Compare ``num_keypoints`` with what is labelled; add where missing."""
-    values = column(table.annotations, 'num_keypoints')
+    values = table.annotations.column('num_keypoints')
     missing = np.array([v is MISSING for v in values], bool)
     found, good = whole(values)
-    table.problems.add_where(
-        ~good & ~missing,
-        table.annotation,
-        lambda i: f'num_keypoints {show(values[i])}',
-        'a whole number',
+    table.annotations.refuse(
+        ~good & ~missing, 'num_keypoints', 'a whole number'
     )
     differs = good & (found != labelled)
     if 'crowdIndex' in table.images[0]:
@@ -172,14 +165,10 @@ def _check_counts(table: CocoTable, labelled: np.ndarray) -> None:
 
 def _check_others(table: CocoTable) -> None:
     for key in table.keys.intersection(_OTHERS):
-        values = column(table.annotations, key)
-        wrong = np.array(
-            [v is not MISSING and not _is_points(v) for v in values], bool
-        )
-        table.problems.add_where(
-            wrong,
-            table.annotation,
-            lambda i, key=key, values=values: f'{key} {show(values[i])}',
+        values = table.annotations.column(key)
+        table.annotations.refuse(
+            np.array([v is not MISSING and not _is_points(v) for v in values]),
+            key,
             'a list of x, y, visibility for each keypoint, finite',
         )
 

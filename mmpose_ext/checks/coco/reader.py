@@ -6,7 +6,7 @@ import numpy as np
 
 from ..json_files import read_json, without_collection
 from .boxes import check_areas, check_boxes
-from .columns import column, whole
+from .columns import whole
 from .identity import (
     check_categories,
     check_ids,
@@ -15,7 +15,7 @@ from .identity import (
 )
 from .images import check_image_sizes, check_images
 from .keypoints import check_keypoints
-from .problems import MISSING, Problems, show
+from .problems import MISSING, Problems
 from .segmentations import check_segmentations
 from .table import CocoTable, check_structure
 
@@ -80,9 +80,9 @@ def read_annotations(
         content = read_json(path, what)
         problems = Problems(f"{what} '{path}'", path)
         check_structure(content, problems)
-        if img_dir is not None:
-            check_image_sizes(content['images'], problems, img_dir, turns)
         table = CocoTable(content, problems)
+        if img_dir is not None:
+            check_image_sizes(table.images, img_dir, turns)
         _apply_rules(table, with_names, estimate_areas)
         problems.raise_any()
         shift_annotations(table)
@@ -107,38 +107,30 @@ def _apply_rules(
 
 
 def _check_crowds(table: CocoTable) -> None:
-    values = column(table.annotations, 'iscrowd')
+    values = table.annotations.column('iscrowd')
     found, good = whole(
         [int(v) if v is True or v is False else v for v in values]
     )
     missing = np.array([v is MISSING for v in values], bool)
-    table.problems.add_where(
-        ~missing & ~(good & np.isin(found, (0, 1))),
-        table.annotation,
-        lambda i: f'iscrowd {show(values[i])}',
-        '0 or 1',
-    )
+    wrong = ~missing & ~(good & np.isin(found, (0, 1)))
+    table.annotations.refuse(wrong, 'iscrowd', '0 or 1')
     if not set(map(type, values)) <= {int}:
-        for annotation, value in zip(table.annotations, found.tolist()):
+        for annotation, value in zip(table.annotations.items, found.tolist()):
             annotation['iscrowd'] = value
 
 
 def _check_depth(table: CocoTable) -> None:
     """Refuse what is nested so deeply that MMPose cannot copy it."""
-    for objects, place in (
-        (table.images, table.image),
-        (table.annotations, table.annotation),
-        (table.categories, table.category),
-    ):
-        for key in sorted(set().union(*objects).difference(_CHECKED)):
-            values = column(objects, key)
+    for objects in (table.images, table.annotations, table.categories):
+        for key in sorted(set().union(*objects.items).difference(_CHECKED)):
+            values = objects.column(key)
             if {list, dict}.isdisjoint(map(type, values)):
                 continue
-            table.problems.add_where(
+            objects.refuse(
                 np.array([_is_deep(v) for v in values]),
-                place,
-                lambda i, key=key: f"'{key}'",
+                key,
                 f'lists and objects of at most {_DEEPEST} levels',
+                lambda i, key=key: f"'{key}'",
             )
 
 

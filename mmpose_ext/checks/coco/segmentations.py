@@ -5,7 +5,7 @@ from typing import Any, Sequence
 
 import numpy as np
 
-from .columns import LIMIT, column, joined_numbers, whole
+from .columns import LIMIT, joined_numbers, whole
 from .problems import MISSING, show
 from .table import CocoTable
 
@@ -25,7 +25,7 @@ def check_segmentations(table: CocoTable) -> None:
     annotation without a segmentation gets the run lengths of an empty mask:
     that is the one form that all of MMPose, MMDet and COCO's library take.
     """
-    values = column(table.annotations, 'segmentation')
+    values = table.annotations.column('segmentation')
     is_list = np.array([type(v) is list for v in values], bool)
     is_code = np.array([type(v) is dict for v in values], bool)
     without = np.array(
@@ -33,12 +33,7 @@ def check_segmentations(table: CocoTable) -> None:
     )
     wrong = ~(is_list | is_code | without)
     _check_polygons(table, values, np.flatnonzero(is_list), wrong, without)
-    table.problems.add_where(
-        wrong,
-        table.annotation,
-        lambda i: f'segmentation {show(values[i])}',
-        _FORMS,
-    )
+    table.annotations.refuse(wrong, 'segmentation', _FORMS)
     _check_codes(table, values, np.flatnonzero(is_code))
     if table.problems.count:
         return
@@ -132,10 +127,9 @@ def _check_outlines(
     outside |= np.maximum.reduceat(xy, starts) > sizes + margin
     far = np.zeros(number, bool)
     far[owner[outside.any(axis=1)]] = True
-    table.problems.add_where(
+    table.annotations.refuse(
         far,
-        table.annotation,
-        lambda i: f'segmentation {show(table.annotations[i]["segmentation"])}',
+        'segmentation',
         'polygons that leave their image by its longer side at most',
     )
 
@@ -146,11 +140,11 @@ def _check_outlines(
     np.abs(steps, out=steps)
     each = np.add.reduceat(steps, starts).sum(axis=1)
     outlines = np.bincount(owner, each, number)
-    table.problems.add_where(
+    table.annotations.refuse(
         (outlines > _LONGEST) & ~far,
-        table.annotation,
-        lambda i: f'segmentation with an outline of {outlines[i]:.0f} px',
+        'segmentation',
         f'at most {_LONGEST:.0f} px',
+        lambda i: f'segmentation with an outline of {outlines[i]:.0f} px',
     )
 
 
@@ -158,12 +152,22 @@ def _check_codes(
     table: CocoTable, values: Sequence[Any], index: np.ndarray
 ) -> None:
     """Check segmentations that are run lengths."""
-    if not len(index):
-        return
-    sizes = [values[i].get('size', MISSING) for i in index]
-    counts = [values[i].get('counts', MISSING) for i in index]
+    codes = [values[i] for i in index.tolist()]
     expected = table.sizes[table.image_of[index]]
     expected[table.image_of[index] < 0] = np.nan
+
+    def refuse(wrong: np.ndarray, key: str, expected: str) -> None:
+        table.problems.add_where(
+            wrong,
+            lambda i: table.annotations.name(int(index[i])),
+            lambda i: (
+                f'segmentation with the {key} '
+                + show(codes[i].get(key, MISSING))
+            ),
+            expected,
+        )
+
+    sizes = [code.get('size') for code in codes]
     differs = np.array(
         [
             not (
@@ -173,29 +177,17 @@ def _check_codes(
                 and (s[::-1] == e or e[0] != e[0])
             )
             for s, e in zip(sizes, expected.tolist())
-        ]
+        ],
+        bool,
     )
-    table.problems.add_where(
-        differs,
-        lambda i: table.annotation(int(index[i])),
-        lambda i: f'segmentation with the size {show(sizes[i])}',
-        'the [height, width] of its image',
-    )
-    others = np.array(
-        [
-            not {list, dict}.isdisjoint(
-                type(v) for k, v in values[i].items() if k not in _KEYS
-            )
-            for i in index
-        ]
-    )
-    table.problems.add_where(
-        others,
-        lambda i: table.annotation(int(index[i])),
-        lambda i: f'segmentation {show(values[i])}',
-        _FORMS,
-    )
-    areas = expected.prod(axis=1)
+    refuse(differs, 'size', 'the [height, width] of its image')
+    others = np.zeros(len(values), bool)
+    others[index] = [
+        any(type(v) in (list, dict) for k, v in code.items() if k not in _KEYS)
+        for code in codes
+    ]
+    table.annotations.refuse(others, 'segmentation', _FORMS)
+    counts = [code.get('counts') for code in codes]
     texts = [i for i, c in enumerate(counts) if type(c) is str]
     totals = np.full(len(index), -1)
     totals[texts] = sum_texts([counts[i] for i in texts])
@@ -204,10 +196,10 @@ def _check_codes(
             runs, good = whole(c)
             if good.all() and (runs >= 0).all() and (runs <= LIMIT**2).all():
                 totals[i] = runs.sum()
-    table.problems.add_where(
+    areas = expected.prod(axis=1)
+    refuse(
         (totals != areas) & ~np.isnan(areas) & ~differs,
-        lambda i: table.annotation(int(index[i])),
-        lambda i: f'segmentation with the counts {show(counts[i])}',
+        'counts',
         'run lengths from 0 whose sum is the height x width of its image',
     )
 

@@ -6,6 +6,8 @@ from mmcv import imfrombytes
 from PIL import Image
 
 from mmpose_ext.checks.coco import images as rules
+from mmpose_ext.checks.coco.problems import Problems
+from mmpose_ext.checks.coco.table import Objects
 from mmpose_ext.errors import InputError
 
 
@@ -109,11 +111,10 @@ def test_a_thousand_images_are_looked_at(monkeypatch):
     monkeypatch.setattr(
         rules, '_read_size', lambda path, turns: asked.append(path)
     )
-    monkeypatch.setattr(rules.osp, 'isfile', lambda path: True)
     images = [
         dict(id=i, file_name=str(i), width=9, height=9) for i in range(5000)
     ]
-    rules.check_image_sizes(images, None, 'x')
+    rules.check_image_sizes(Objects('images', images, Problems('')), 'x')
     numbers = [int(path[2:]) for path in asked]
     assert len(numbers) == 1000 == len(set(numbers))
     assert (numbers[0], numbers[-1]) == (0, 4999)
