@@ -14,7 +14,7 @@ from pathlib import Path
 
 from rich.table import Table
 
-from mmpose_ext.engine.steps import console, mim, run_step
+from mmpose_ext.engine.steps import console, run_step
 
 DETECTOR = 'rtmdet_r18-w16_1xb8-10e_toy-persons-192x144.py'
 POSE = 'ram-gpr_hrnet-w16_1xb8-15e_toy-persons-128x96.py'
@@ -34,6 +34,11 @@ def parse_args():
         help='where results go (default: %(default)s)',
     )
     return parser.parse_args()
+
+
+def mim(*args) -> list:
+    """A command of OpenMIM, in this Python."""
+    return [sys.executable, '-m', 'mim', *args]
 
 
 def find(config: str) -> Path:

@@ -39,8 +39,3 @@ def run_step(title: str, result: Path, *command) -> None:
             + ('' if result.exists() else f' and without {result}')
         )
     console.print(f'{title}: {time.perf_counter() - start:.0f} s')
-
-
-def mim(*args) -> list:
-    """A command of OpenMIM, in this Python."""
-    return [sys.executable, '-m', 'mim', *args]

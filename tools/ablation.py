@@ -1,0 +1,245 @@
+"""Train and test variants of a config with several seeds, as one table.
+
+A plan is a config that inherits the one to be varied, and says with the key
+'ablation' what varies. Each variant is trained and tested with each seed.
+What is done is not done again, and an interrupted training goes on.
+"""
+
+import argparse
+import ast
+import copy
+import inspect
+import json
+import re
+import statistics
+import sys
+from pathlib import Path
+from typing import Any, List, NamedTuple, Tuple
+
+import mmpose_ext  # noqa: F401  # isort: skip  before those that it fixes
+from mmengine.config import Config
+from mmengine.dataset import BaseDataset
+from mmengine.registry import DATASETS, MODELS, DefaultScope
+from mmengine.runner import Runner
+
+from mmpose_ext.checks import check_config
+from mmpose_ext.engine.config import load_config
+from mmpose_ext.engine.steps import run_step
+from mmpose_ext.errors import InputError, did_you_mean, run_tool
+from mmpose_ext.files import write_atomic
+
+PLAN = """
+The key 'ablation' of a plan is a dict of
+  variants  {name: settings}, each nested as in a config or by dotted keys
+            such as 'model.head.context'; {} is the plan's own config
+  seeds     whole numbers, for a training each
+  metrics   {column of the table: name of a metric in the test's result}
+All else in the plan, such as train_cfg, changes the config of all variants.
+Plans: configs/*/ablations/
+"""
+
+
+class Run(NamedTuple):
+    """One variant with one seed."""
+
+    variant: str
+    seed: int
+    cfg: Config
+    params: int
+    folder: Path
+    config: Path  # beside the folder, where the runner writes one
+
+
+def parse_args():
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        epilog=PLAN,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument('plan', help='path or base name of the plan')
+    parser.add_argument(
+        '--work-dir',
+        type=Path,
+        help='folder for trainings, results.json and table.md (default: '
+        'work_dirs/ and the name of the plan)',
+    )
+    return parser.parse_args()
+
+
+def check_ablation(ablation: Any, path: str) -> None:
+    """Check the key 'ablation' of the plan in a file."""
+
+    def expect(is_right: bool, what: str, given: Any) -> None:
+        if not is_right:
+            raise InputError(f'{path}: expected {what}, got {given!r}')
+
+    expect(isinstance(ablation, dict), "a dict 'ablation'", ablation)
+    known = ('variants', 'metrics', 'seeds')
+    for key in ablation:
+        expect(key in known, f'keys of ablation to be among {known}', key)
+    for key in known[:2]:
+        value = ablation.get(key)
+        is_right = isinstance(value, dict) and len(value) > 0
+        expect(is_right, f'ablation.{key} to be a dict with entries', value)
+    seeds = ablation.get('seeds')
+    is_right = isinstance(seeds, list) and len(seeds) > 0
+    is_right = is_right and all(type(s) is int and s >= 0 for s in seeds)
+    is_right = is_right and len(set(seeds)) == len(seeds)
+    what = 'ablation.seeds to be a list of different whole numbers'
+    expect(is_right, what, seeds)
+    # Python itself keeps the last of equal keys.
+    for node in ast.walk(ast.parse(Path(path).read_text())):
+        if isinstance(node, ast.Dict):
+            keys = [k.value for k in node.keys if isinstance(k, ast.Constant)]
+            for key in keys:
+                place = f'line {node.lineno} to have different keys'
+                expect(keys.count(key) == 1, place, key)
+
+
+def check_settings(new: dict, old: Any, place: str = '') -> None:
+    """Check that a variant changes what there is.
+
+    What has a type may get more arguments: whether it takes them shows when
+    it is built.
+    """
+    for key, value in new.items():
+        if not place:
+            key, *inner = key.split('.')
+            for part in reversed(inner):
+                value = {part: value}
+        if isinstance(old, (list, tuple)):
+            old = {str(i): item for i, item in enumerate(old)}
+        if key != '_delete_' and key not in old and 'type' not in old:
+            raise InputError(
+                f'the config has no {place}{key}{did_you_mean(key, old)}'
+            )
+        if isinstance(value, dict) and '_delete_' not in value:
+            inherited = old.get(key)
+            if isinstance(inherited, (dict, list, tuple)):
+                check_settings(value, inherited, f'{place}{key}.')
+
+
+def make_variant(plan: Config, settings: Any) -> Tuple[Config, int]:
+    """The config of a variant, checked, and its number of parameters."""
+    if not isinstance(settings, dict):
+        raise InputError(f'expected a dict of settings, got {settings!r}')
+    check_settings(settings, plan._cfg_dict)
+    cfg = copy.deepcopy(plan)
+    # Merging takes the _delete_ out of what it merges.
+    cfg.merge_from_dict(copy.deepcopy(settings))
+    check_config(cfg, 'train')
+    check_config(cfg, 'test')
+    scope = cfg.get('default_scope', 'mmengine')
+    with DefaultScope.overwrite_default_scope(scope):
+        model = MODELS.build(copy.deepcopy(cfg.model))
+        with DATASETS.switch_scope_and_registry(scope) as datasets:
+            for split in ('train', 'val', 'test'):
+                dataset = cfg[f'{split}_dataloader'].dataset
+                if issubclass(datasets.get(dataset.type), BaseDataset):
+                    datasets.build(dict(dataset, lazy_init=True))
+    return cfg, sum(p.numel() for p in model.parameters())
+
+
+def make_runs(plan: Config, ablation: dict, work_dir: Path) -> List[Run]:
+    """All runs, checked."""
+    runs = []
+    names = {}  # of the variants, by their folders
+    for variant, settings in ablation['variants'].items():
+        name = re.sub(r'[^\w+-]+', '-', str(variant)).strip('-').lower()
+        if not name or name in names:
+            raise InputError(
+                f"the name of variant '{variant}' gives the folder '{name}'"
+                + (f", as '{names[name]}' does" if name else '')
+            )
+        names[name] = variant
+        try:
+            cfg, params = make_variant(plan, settings)
+        except Exception as e:  # A network's arguments may fail in any way.
+            raise InputError(f"variant '{variant}': {e}") from e
+        for seed in ablation['seeds']:
+            seeded = copy.deepcopy(cfg)
+            seeded.randomness = dict(cfg.get('randomness', {}), seed=seed)
+            folder = work_dir / name / f'seed_{seed}'
+            config = folder.with_suffix('.py')
+            runs.append(Run(variant, seed, seeded, params, folder, config))
+    return runs
+
+
+def write_configs(runs: List[Run]) -> None:
+    """Write the configs, unless a folder has another's results."""
+
+    def settings(cfg: Config) -> dict:
+        keys = (*inspect.signature(Runner).parameters, 'custom_imports')
+        return {key: cfg.get(key) for key in keys}
+
+    for run in runs:
+        if run.config.exists():
+            old = load_config(str(run.config))
+            if settings(old) != settings(run.cfg):
+                raise InputError(
+                    f"'{run.config}' is of a run with other settings: choose "
+                    'another --work-dir, or remove it and its folder'
+                )
+    for run in runs:
+        write_atomic(run.config, run.cfg.pretty_text.encode())
+
+
+def train_and_test(run: Run, title: str) -> dict:
+    """Train and test in separate processes; the metrics."""
+    loop = run.cfg.train_cfg
+    number = loop.get('max_epochs') or loop.max_iters
+    name = f'{"epoch" if "max_epochs" in loop else "iter"}_{number}.pth'
+    checkpoint, metrics = run.folder / name, run.folder / 'metrics.json'
+    tools, common = Path(__file__).parent, ('--work-dir', run.folder)
+    train = (sys.executable, tools / 'train.py', run.config, *common)
+    test = (sys.executable, tools / 'test.py', run.config, checkpoint, *common)
+    run_step(f'Train {title}', checkpoint, *train, '--resume')
+    run_step(f'Test {title}', metrics, *test, '--out', metrics)
+    return json.loads(metrics.read_text())
+
+
+def make_table(results: dict, metrics: dict) -> str:
+    """Markdown: mean ± standard deviation over the seeds."""
+    rows = [['variant', *metrics, 'params (M)', 'seeds']]
+    rows.append(['---'] * len(rows[0]))
+    for variant, result in results.items():
+        row = [variant]
+        for metric in metrics.values():
+            found = [
+                m[metric] for m in result['seeds'].values() if metric in m
+            ]
+            cell = f'{statistics.mean(found):#.3g}' if found else '-'
+            if len(found) > 1:
+                cell += f' ± {statistics.stdev(found):.2g}'
+            row.append(cell)
+        params = f'{result["params"] / 1e6:.3f}'
+        rows.append([*row, params, str(len(result['seeds']))])
+    return ''.join(f'| {" | ".join(row)} |\n' for row in rows)
+
+
+def main():
+    args = parse_args()
+    plan = load_config(args.plan)
+    ablation = plan._cfg_dict.pop('ablation', None)
+    check_ablation(ablation, plan.filename)
+    work_dir = args.work_dir or Path('work_dirs', Path(plan.filename).stem)
+    runs = make_runs(plan, ablation, work_dir)
+    write_configs(runs)
+
+    results = {}
+    for i, run in enumerate(runs, 1):
+        title = f'{run.variant}, seed {run.seed} ({i} of {len(runs)})'
+        metrics = train_and_test(run, title)
+        result = dict(params=run.params, seeds={})
+        results.setdefault(run.variant, result)['seeds'][run.seed] = metrics
+        text = json.dumps(
+            dict(metrics=ablation['metrics'], variants=results), indent=1
+        )
+        write_atomic(work_dir / 'results.json', text.encode())
+        table = make_table(results, ablation['metrics'])
+        write_atomic(work_dir / 'table.md', table.encode())
+    print(table, end='')
+
+
+if __name__ == '__main__':
+    run_tool(main)
