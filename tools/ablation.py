@@ -145,7 +145,7 @@ def make_runs(plan: Config, ablation: dict, work_dir: Path) -> List[Run]:
     runs = []
     names = {}  # of the variants, by their folders
     for variant, settings in ablation['variants'].items():
-        name = re.sub(r'[^\w+-]+', '-', str(variant)).strip('-').lower()
+        name = re.sub(r'[^\w-]+', '-', str(variant)).strip('-').lower()
         if not name or name in names:
             raise InputError(
                 f"the name of variant '{variant}' gives the folder '{name}'"

@@ -6,13 +6,13 @@ train_cfg = dict(max_epochs=6, val_interval=6)
 param_scheduler = [dict(_base_.toy_cosine, T_max=6)]
 
 contexts = {
-    'none': None,
+    'no': None,
     'pyramid pooling': dict(type='PyramidPoolingContext', mid_channels=8),
     'ASPP': dict(type='ASPPContext', mid_channels=256, neck_channels=32),
     'U-shaped': dict(type='UShapedContext'),
 }
 maskings = {
-    'none': [],
+    'no': [],
     'body': [dict(type='BodyMasking')],
     'keypoint': [dict(type='KeypointMasking')],
 }
@@ -27,7 +27,7 @@ ablation = dict(
         'lip/PCKh': dict(column='PCKh'),
     },
     variants={
-        f'context {context}, masking {masking}': {
+        f'{context} context, {masking} masking': {
             'model.head.context': module and dict(module, _delete_=True),
             'train_dataloader.dataset.pipeline': [load, *steps, *others],
         }

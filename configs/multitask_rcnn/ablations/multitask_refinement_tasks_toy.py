@@ -13,7 +13,7 @@ plain_head = {
     'model.roi_head.keypoint_head.heatmap_refine': False,
 }
 refinements = {
-    'none': {
+    'no refinement': {
         **plain_head,
         'model.backbone.dcn': None,
         'model.backbone.stage_with_dcn': (False,) * 4,
@@ -51,7 +51,7 @@ ablation = dict(
         'coco/keypoints_mAP_50': dict(column='AP@.5', scale=100),
     },
     variants={
-        f'refinement {refinement}, {task}': {**settings, **more}
+        f'{refinement}, {task}': {**settings, **more}
         for refinement, settings in refinements.items()
         for task, more in tasks.items()
     },
