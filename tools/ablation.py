@@ -1,8 +1,14 @@
 """Train and test variants of a config with several seeds, as one table.
 
-A plan is a config that inherits the one to be varied, and says with the key
-'ablation' what varies. Each variant is trained and tested with each seed.
-What is done is not done again, and an interrupted training goes on.
+A plan is a config that inherits the one to be varied. Each of its variants is
+trained and tested with each of its seeds; what is done is not done again, and
+an interrupted training goes on. The key 'ablation' of a plan is a dict of
+  variants  {name: settings}, each nested as in a config or by dotted keys
+            such as 'model.head.context'; {} is the plan's own config
+  seeds     whole numbers, one for each training
+  metrics   {column of the table: name of a metric in the test's result}
+All else in it, such as train_cfg, changes the config of all variants. The
+plans of the READMEs are in configs/*/ablations.
 """
 
 import argparse
@@ -28,16 +34,6 @@ from mmpose_ext.engine.steps import run_step
 from mmpose_ext.errors import InputError, did_you_mean, run_tool
 from mmpose_ext.files import write_atomic
 
-PLAN = """
-The key 'ablation' of a plan is a dict of
-  variants  {name: settings}, each nested as in a config or by dotted keys
-            such as 'model.head.context'; {} is the plan's own config
-  seeds     whole numbers, for a training each
-  metrics   {column of the table: name of a metric in the test's result}
-All else in the plan, such as train_cfg, changes the config of all variants.
-Plans: configs/*/ablations/
-"""
-
 
 class Run(NamedTuple):
     """One variant with one seed."""
@@ -53,7 +49,6 @@ class Run(NamedTuple):
 def parse_args():
     parser = argparse.ArgumentParser(
         description=__doc__,
-        epilog=PLAN,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument('plan', help='path or base name of the plan')
