@@ -1,0 +1,160 @@
+"""Type names that no registry knows are found before the work."""
+
+import inspect
+from pathlib import Path
+
+import mmengine.registry as root
+import mmpose
+import pytest
+from mmengine.config import Config
+from mmengine.runner import Runner
+from mmpose.models.heads import HeatmapHead
+from mmpose.registry import MODELS
+
+from mmpose_ext.checks import check_type_names, explain_unknown_types
+from mmpose_ext.errors import InputError
+
+KEYS = ('model', 'train_dataloader', 'custom_hooks', 'test_evaluator')
+USED_BY_RUNNER = inspect.signature(Runner).parameters
+
+
+def type_config(**changes):
+    cfg = Config(
+        dict(
+            default_scope='mmpose',
+            model=dict(
+                type='TopdownPoseEstimator',
+                backbone=dict(type='HRNet', norm_cfg=dict(type='BN')),
+                head=dict(
+                    type='HeatmapHead',
+                    loss=dict(type='KeypointMSELoss'),
+                    decoder=dict(type='MSRAHeatmap'),
+                    init_cfg=dict(type='Normal', layer='Conv2d'),
+                ),
+            ),
+            train_dataloader=dict(
+                sampler=dict(type='DefaultSampler'),
+                dataset=dict(
+                    type='RepeatDataset',
+                    dataset=dict(
+                        type='CocoDataset',
+                        pipeline=[dict(type='LoadImage'), dict(type='Cutout')],
+                    ),
+                ),
+            ),
+            custom_hooks=[dict(type='SyncBuffersHook')],
+            test_evaluator=[dict(type='CocoMetric')],
+        )
+    )
+    cfg.merge_from_dict(changes)
+    return cfg
+
+
+def test_types_that_exist_pass():
+    check_type_names(type_config(), KEYS)
+
+
+def test_types_of_mmposes_own_configs_pass():
+    configs = Path(mmpose.__file__).parent / '.mim' / 'configs'
+    paths = sorted(configs.glob('body_2d_keypoint/*/*/*.py'))[::20]
+    assert len(paths) > 8
+    for path in paths:
+        cfg = Config.fromfile(path)
+        check_type_names(cfg, [k for k in cfg if k in USED_BY_RUNNER])
+
+
+@pytest.mark.parametrize(
+    ('where', 'name', 'hint'),
+    [
+        ('model.type', 'TopDownPoseEstimator', "'TopdownPoseEstimator'"),
+        ('model.backbone.type', 'hrnet', "'HRNet'"),
+        ('model.head.loss.type', 'KeypointMSELos', "'KeypointMSELoss'"),
+        ('model.head.decoder.type', 'MRSAHeatmap', "'MSRAHeatmap'"),
+        ('model.head.init_cfg.type', 'Norml', "'Normal'"),
+        ('train_dataloader.sampler.type', 'DefaultSample', 'DefaultSampler'),
+        ('train_dataloader.dataset.dataset.type', 'CocoDatset', 'CocoDataset'),
+        (
+            'train_dataloader.dataset.dataset.pipeline[1].type',
+            'CutOut',
+            "'Cutout'",
+        ),
+        ('custom_hooks[0].type', 'SyncBufersHook', "'SyncBuffersHook'"),
+        ('test_evaluator[0].type', 'CocoMetrics', "'CocoMetric'"),
+        ('model.backbone.type', 'mmdet.ResNest', "'ResNeSt'"),
+        ('model.backbone.type', 'nosuchpackage.Net', ''),
+        ('model.backbone.type', 'a..b', ''),
+    ],
+)
+def test_wrong_type_is_named_with_its_place(where, name, hint):
+    key = where.replace('[', '.').replace(']', '')
+    with pytest.raises(InputError) as e:
+        check_type_names(type_config(**{key: name}), KEYS)
+    assert f"'{name}' at {where}" in str(e.value)
+    assert hint in str(e.value)
+
+
+@pytest.mark.parametrize(
+    'name',
+    [
+        HeatmapHead,
+        'mmpose.models.heads.HeatmapHead',
+        'mmdet.Shared2FCBBoxHead',
+        'mmpretrain.VisionTransformer',  # not installed: not looked at
+    ],
+)
+def test_classes_paths_and_other_packages_pass(name):
+    check_type_names(type_config(**{'model.head.type': name}), KEYS)
+
+
+def test_scope_of_a_part_of_the_config():
+    part = dict(_delete_=True, _scope_='mmdet', type='FCOSHead')
+    cfg = type_config(**{'model.neck': part})
+    check_type_names(cfg, KEYS)
+    cfg.model.neck.type = 'HeatmapHead'  # which MMDet does not have
+    with pytest.raises(InputError, match='registry of mmdet has no such'):
+        check_type_names(cfg, KEYS)
+
+
+@pytest.mark.parametrize(
+    ('key', 'name', 'hint'),
+    [
+        ('model.train_cfg.sampler', 'RandomSample', "'RandomSampler'"),
+        ('model.train_cfg.assigner', 'MaxIoUAssign', "'MaxIoUAssigner'"),
+        ('model.bbox_coder', 'DeltaXYWHBoxCoder', "'DeltaXYWHBBoxCoder'"),
+        ('model.roi_extractor', 'SingleRoIExtract', "'SingleRoIExtractor'"),
+        ('model.roi_head', 'StandardRoIHed', "'StandardRoIHead'"),
+        ('train_dataloader.sampler', 'InfinteSampler', "'InfiniteSampler'"),
+    ],
+)
+def test_types_of_detectors_are_looked_up_where_they_belong(key, name, hint):
+    cfg = Config(dict(default_scope='mmdet', model=dict(type='MaskRCNN')))
+    cfg.merge_from_dict({f'{key}.type': name})
+    with pytest.raises(InputError) as e:
+        check_type_names(cfg, ('model', 'train_dataloader'))
+    assert f"'{name}' at {key}.type: the" in str(e.value)
+    assert f'did you mean {hint}' in str(e.value)
+
+
+def test_type_that_fails_to_be_built_is_explained():
+    cfg = type_config(**{'model.plugin': dict(type='ContextBlok')})
+    check_type_names(cfg, KEYS)  # not a place with a known registry
+    with pytest.raises(InputError) as e, explain_unknown_types(cfg):
+        MODELS.build(cfg.model.plugin)
+    assert "unknown type 'ContextBlok' at model.plugin.type" in str(e.value)
+    assert "'ContextBlock'" in str(e.value)
+
+    missing = dict(type='mmpretrain.VisionTransformer')
+    with pytest.raises(InputError) as e, explain_unknown_types(cfg):
+        MODELS.build(missing)
+    assert 'needs mmpretrain, which is not installed' in str(e.value)
+    with pytest.raises(KeyError), explain_unknown_types(cfg):
+        raise KeyError('something else')
+
+
+def test_broken_import_is_not_taken_for_a_wrong_name(monkeypatch):
+    def fail(self):
+        raise RuntimeError('operator does not exist')
+
+    monkeypatch.setattr(root.Registry, 'import_from_location', fail)
+    with pytest.raises(RuntimeError, match='operator does not exist'):
+        check_type_names(type_config(), KEYS)
