@@ -252,7 +252,7 @@ def test_recipe_of_logocap(path):
     assert head.decoder.sigma == (4, 2)
     assert head.decoder.min_area == 32**2
     assert head.expansion.ksize == 11
-    assert (head.window_radius, head.window_sigma) == (48, 16)
+    assert (head.search.radius, head.search.sigma) == (48, 16)
     assert head.target_sigma == 4
     assert (head.oks_loss_weight, head.window_loss_weight) == (0.01, 1)
     assert (head.offset_loss.loss_weight, head.heatmap_loss.loss_weight) == (

@@ -44,7 +44,7 @@ WAITS = {
     'ram_gpr': {},
     'psm': {},
     'gccpm': {'mmpose_ext/models/heads/gccpm_head.py:_accuracy': 1},
-    'logocap': {'mmpose_ext/models/heads/logocap_head.py:_match': 1},
+    'logocap': {'mmpose_ext/models/heads/logocap_targets.py:match_poses': 1},
     'multitask_rcnn': {
         'mmpose_ext/multitask/multitask_roi_head.py:keypoint_loss': 1
     },

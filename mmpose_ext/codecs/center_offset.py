@@ -1,26 +1,26 @@
 """Heatmaps of keypoints and centres, and offsets from a centre's cells."""
 
-import math
-from typing import NamedTuple, Optional, Tuple, Union
+from typing import Optional, Tuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from mmpose.codecs.base import BaseKeypointCodec
 from mmpose.registry import KEYPOINT_CODECS
 from torch import Tensor
 
 from ..arguments import each, fraction, non_negative, positive, positive_int
-
-
-class _People(NamedTuple):
-    """The people of an image that count, in px of the input."""
-
-    keypoints: np.ndarray  # (N', K, 2), 0 where unlabelled
-    labelled: np.ndarray  # (N', K), bool
-    area: np.ndarray  # (N',)
-    centers: np.ndarray  # (N', 2)
-    has_center: np.ndarray  # (N',), bool
+from .center_offset_targets import (
+    draw_gaussians,
+    is_inside,
+    select_people,
+    write_offsets,
+)
+from .center_search import (
+    check_all_finite,
+    check_shapes,
+    find_centers,
+    read_poses,
+)
 
 
 @KEYPOINT_CODECS.register_module()
@@ -191,19 +191,17 @@ class CenterOffset(BaseKeypointCodec):
         Args:
             keypoints (np.ndarray): (x, y) of shape (N, K, 2), px of the
                 input.
-            keypoints_visible (np.ndarray, optional): Of shape (N, K); a
-                keypoint is labelled where it is above 0. Defaults to
-                ``None``, all are.
-            area (np.ndarray, optional): Areas of the people's masks in shape
-                (N,), px^2 of the input. Defaults to ``None``, 0.53 times the
-                area of the box around the labelled keypoints (MMPose's
-                datasets estimate it like this from an annotated box).
-            bbox (np.ndarray, optional): Boxes in shape (N, 4), left, top,
-                right, bottom, or their corners in shape (N, 4, 2), px of the
-                input. Defaults to ``None``, people without a labelled
-                keypoint have no centre.
-            iscrowd (np.ndarray, optional): Of shape (N,); true where an
-                annotation is a crowd region. Defaults to ``None``, none is.
+            keypoints_visible (np.ndarray, optional): Of shape (N, K), above
+                0 where labelled. Defaults to ``None``, all are.
+            area (np.ndarray, optional): Areas of the people's masks (N,),
+                px^2 of the input. Defaults to ``None``, 0.53 times the area
+                of the box around the labelled keypoints (MMPose's datasets
+                estimate it like this from an annotated box).
+            bbox (np.ndarray, optional): Boxes (N, 4), left, top, right,
+                bottom, or their corners (N, 4, 2), px of the input. Defaults
+                to ``None``: without a labelled keypoint, no centre.
+            iscrowd (np.ndarray, optional): Which annotations are crowd
+                regions (N,). Defaults to ``None``, none is.
             flip_direction (str, optional): ``'horizontal'`` if image and
                 keypoints have been mirrored, see the class. Defaults to
                 ``None``, they have not.
@@ -215,39 +213,20 @@ class CenterOffset(BaseKeypointCodec):
             ValueError: If a shape does not fit ``keypoints``, or an area or
                 a labelled keypoint is not finite.
         """
-        people = self._people(
-            keypoints, keypoints_visible, area, bbox, iscrowd
+        people = select_people(
+            keypoints, keypoints_visible, area, bbox, iscrowd, self.min_area
         )
-        if flip_direction not in (None, 'horizontal'):
-            raise ValueError(
-                'flip_direction must be horizontal or None, got '
-                f"'{flip_direction}'"
-            )
-        shift = (self.stride - 1 if flip_direction else 0, 0)
-        joints = (people.keypoints - shift) / self.stride
-        centers = (people.centers - shift) / self.stride
-        drawn = people.labelled & _inside(joints, self.heatmap_size)
-        has_center = people.has_center & _inside(centers, self.heatmap_size)
-
-        k = joints.shape[1]
-        w, h = self.heatmap_size
-        heatmaps = np.zeros((k + 1, h, w), np.float32)
-        weights = np.full((1, h, w), self.background_weight, np.float32)
-        _draw(
-            heatmaps,
-            weights,
-            np.nonzero(drawn)[1],
-            joints[drawn],
-            self.sigma[1],
+        joints = self._to_cells(people.keypoints, flip_direction)
+        centers = self._to_cells(people.centers, flip_direction)
+        drawn = people.labelled & is_inside(joints, self.heatmap_size)
+        chosen = people.has_center & is_inside(centers, self.heatmap_size)
+        heatmaps, weights = self._draw(joints, drawn, centers[chosen])
+        offsets, offset_weights = write_offsets(
+            *(a[chosen] for a in (joints, drawn, centers, people.area)),
+            self.heatmap_size,
+            self.offset_radius,
         )
-        _draw(heatmaps, weights, k, centers[has_center], self.sigma[0])
-        offsets, offset_weights = self._offsets(
-            joints[has_center],
-            drawn[has_center],
-            centers[has_center],
-            people.area[has_center],
-        )
-        valid = people.labelled & _inside(people.keypoints, self.input_size)
+        valid = people.labelled & is_inside(people.keypoints, self.input_size)
         return dict(
             heatmaps=heatmaps,
             heatmap_weights=weights,
@@ -258,117 +237,29 @@ class CenterOffset(BaseKeypointCodec):
             instance_areas=people.area.astype(np.float32),
         )
 
-    def _people(self, keypoints, visible, area, bbox, iscrowd) -> _People:
-        """Check the arguments of ``encode``, and pick the people to keep."""
-        keypoints = np.asarray(keypoints, dtype=float)
-        shape = keypoints.shape
-        if len(shape) != 3 or shape[1] == 0 or shape[2] != 2:
+    def _to_cells(
+        self, points: np.ndarray, flip_direction: Optional[str]
+    ) -> np.ndarray:
+        """Points (..., 2) on the maps; see the class about flips."""
+        if flip_direction not in (None, 'horizontal'):
             raise ValueError(
-                'keypoints must be of shape (N, K, 2) with K of at least 1, '
-                f'got {shape}'
+                'flip_direction must be horizontal or None, got '
+                f"'{flip_direction}'"
             )
-        n, k, _ = shape
-        visible = _as_array('keypoints_visible', visible, (n, k))
-        area = _as_array('area', area, (n,))
-        bbox = _as_array('bbox', bbox, (n, 4), (n, 4, 2))
-        iscrowd = _as_array('iscrowd', iscrowd, (n,))
+        shift = self.stride - 1 if flip_direction else 0
+        return (points - (shift, 0)) / self.stride
 
-        labelled = np.ones((n, k), bool) if visible is None else visible > 0
-        if not np.isfinite(keypoints[labelled]).all():
-            person, joint = np.argwhere(
-                labelled & ~np.isfinite(keypoints).all(axis=2)
-            )[0]
-            raise ValueError(
-                f'keypoint {joint} of person {person} is labelled, but is at '
-                f'{keypoints[person, joint]}'
-            )
-        own, any_own = labelled[..., None], labelled.any(axis=1)
-        if area is None:
-            low = np.where(own, keypoints, np.inf).min(axis=1)
-            high = np.where(own, keypoints, -np.inf).max(axis=1)
-            area = 0.53 * np.maximum(high - low, 0).prod(axis=1)
-        elif not np.isfinite(area).all():
-            raise ValueError(f'area must be finite, got {area}')
-
-        keypoints = np.where(own, keypoints, 0)
-        centers = keypoints.sum(axis=1) / np.maximum(own.sum(axis=1), 1)
-        has_center = area >= self.min_area
-        if bbox is None:
-            has_center &= any_own
-        else:
-            corners = bbox.reshape(n, 2, 2) if bbox.ndim == 2 else bbox
-            middle = corners.mean(axis=1)
-            centers = np.where(any_own[:, None], centers, middle)
-
-        kept = np.ones(n, bool)
-        if iscrowd is not None:
-            kept = any_own | (iscrowd == 0)
-        return _People(
-            keypoints[kept],
-            labelled[kept],
-            area[kept],
-            centers[kept],
-            has_center[kept],
-        )
-
-    def _offsets(
-        self,
-        joints: np.ndarray,
-        drawn: np.ndarray,
-        centers: np.ndarray,
-        area: np.ndarray,
+    def _draw(
+        self, joints: np.ndarray, drawn: np.ndarray, centers: np.ndarray
     ) -> Tuple[np.ndarray, np.ndarray]:
-        """Offsets and weights, each (2K, H, W), of people with a centre.
-
-        ``joints`` (P, K, 2) and ``centers`` (P, 2) are in cells, ``drawn``
-        (P, K) tells which joints are labelled and inside.
-        """
-        w, h = self.heatmap_size
-        k = joints.shape[1]
-        area = np.maximum(area, 1)
-
-        # The pairs of a person and a cell of its square.
-        window = np.arange(-self.offset_radius, self.offset_radius)
-        x, y = (centers.T.astype(int)[..., None] + window)[..., None, :]
-        y = y.swapaxes(1, 2)
-        cells = y * w + x
-        inside = (x >= 0) & (x < w) & (y >= 0) & (y < h)
-        persons = np.nonzero(inside)[0]
-        cells, slots, counts = np.unique(
-            cells[inside], return_inverse=True, return_counts=True
-        )
-
-        # In a cell, people write one after the other, in their order: at the
-        # same time all that come first in their cells, then all second ones.
-        order = np.argsort(slots, kind='stable')
-        turns = np.arange(len(order))
-        turns -= np.repeat(np.cumsum(counts) - counts, counts)
-        positions = np.stack([cells % w, cells // w], axis=1)
-        values = np.zeros((len(cells), k, 2))
-        weights = np.zeros((len(cells), k))
-        last_area = np.zeros(len(cells))
-        for turn in range(counts.max(initial=0)):
-            pairs = order[turns == turn]
-            slot, person = slots[pairs], persons[pairs]
-            own, old = drawn[person], values[slot]
-            free = own & (old[..., 0] == 0) & (old[..., 1] == 0)
-            # Who has written a joint has the area of the cell from there on.
-            write = np.logical_or.accumulate(free, axis=1)
-            write |= (area[person] <= last_area[slot])[:, None]
-            write &= own
-            new = positions[slot][:, None] - joints[person]
-            values[slot] = np.where(write[..., None], new, old)
-            weight = area[person, None] ** -0.5
-            weights[slot] = np.where(write, weight, weights[slot])
-            wrote = write.any(axis=1)
-            last_area[slot[wrote]] = area[person[wrote]]
-
-        # One map after the other is faster than cell by cell.
-        at = np.arange(2 * k)[:, None] * (h * w) + cells
-        maps = np.zeros((2, 2 * k * h * w), np.float32)
-        maps[0, at] = values.reshape(-1, 2 * k).T
-        maps[1, at] = weights.repeat(2, axis=1).T
-        return tuple(maps.reshape(2, 2 * k, h, w))
+        """Heatmaps (K + 1, H, W) and their weights (1, H, W)."""
+        k, (w, h) = joints.shape[1], self.heatmap_size
+        heatmaps = np.zeros((k + 1, h, w), np.float32)
+        weights = np.full((1, h, w), self.background_weight, np.float32)
+        channels, (center_sigma, sigma) = np.nonzero(drawn)[1], self.sigma
+        draw_gaussians(heatmaps, weights, channels, joints[drawn], sigma)
+        draw_gaussians(heatmaps, weights, k, centers, center_sigma)
+        return heatmaps, weights
 
     def batch_decode(
         self, heatmaps: Tensor, offsets: Tensor, check_finite: bool = True
@@ -403,56 +294,18 @@ class CenterOffset(BaseKeypointCodec):
         Raises:
             ValueError: If the shapes do not fit or a map is not finite.
         """
-        b, channels, h, w = _check_shapes(heatmaps, offsets)
+        check_shapes(heatmaps, offsets)
         if check_finite:
-            self.check_finite(heatmaps, offsets)
+            check_all_finite(heatmaps, offsets)
         dtype = torch.promote_types(heatmaps.dtype, torch.float32)
-        h, w = h * self.stride, w * self.stride
-        center = F.interpolate(
+        centers, scores = find_centers(
             heatmaps[:, -1:].to(dtype),
-            size=(h, w),
-            mode='bilinear',
-            align_corners=False,
-        ).relu()
-        size = self.decode_nms_kernel
-        highest = F.max_pool2d(center, size, stride=1, padding=size // 2)
-        peaks = center * (center == highest)
-
-        number = min(self.decode_max_instances, h * w)
-        scores, pixels = peaks.flatten(1).topk(number)
-        x, y = pixels % w, pixels.div(w, rounding_mode='floor')
-        centers = torch.stack([x, y], dim=-1)
-        # A centre is never outside, so neither is its cell.
-        x, y = centers.div(self.stride, rounding_mode='floor').unbind(-1)
-        cells = (y * offsets.shape[3] + x)[:, None]
-        cells = cells.expand(-1, offsets.shape[1], -1)
-        at_centers = offsets.flatten(2).gather(2, cells).to(dtype)
-        at_centers = at_centers.view(b, channels - 1, 2, number)
-        centers = centers.to(dtype)
-        keypoints = centers[:, :, None] - self.stride * at_centers.permute(
-            0, 3, 1, 2
+            self.stride,
+            self.decode_nms_kernel,
+            self.decode_max_instances,
         )
-        return keypoints, centers, scores
-
-    @staticmethod
-    def check_finite(heatmaps: Tensor, offsets: Tensor) -> None:
-        """Refuse maps that are not finite.
-
-        Args:
-            heatmaps (Tensor): Of shape (B, K + 1, H, W).
-            offsets (Tensor): Of shape (B, 2K, H, W).
-
-        Raises:
-            ValueError: If a map holds NaN or infinity; it names the map.
-        """
-        if all_finite(heatmaps, offsets):
-            return
-        for name, maps in (('heatmap', heatmaps), ('offset map', offsets)):
-            for image, channel in (~maps.isfinite()).any(3).any(2).nonzero():
-                raise ValueError(
-                    f'{name} {int(channel)} of image {int(image)} holds NaN '
-                    'or infinity'
-                )
+        poses = read_poses(offsets.to(dtype), centers, self.stride)
+        return poses, centers.to(dtype), scores
 
     def decode(
         self, heatmaps: Tensor, offsets: Tensor
@@ -481,77 +334,3 @@ class CenterOffset(BaseKeypointCodec):
         kept = scores[0] >= self.decode_thr
         kept[0] = True
         return keypoints[0][kept], (scores[0][kept], None)
-
-
-def _as_array(
-    name: str, value, *shapes: Tuple[int, ...]
-) -> Optional[np.ndarray]:
-    """An argument of ``encode``, if it is given, of one of the shapes."""
-    if value is None:
-        return None
-    value = np.asarray(value, dtype=float)
-    if value.shape not in shapes:
-        expected = ' or '.join(map(str, shapes))
-        raise ValueError(
-            f'{name} must be of shape {expected}, as keypoints have it, '
-            f'got {value.shape}'
-        )
-    return value
-
-
-def _inside(points: np.ndarray, size: Tuple[int, int]) -> np.ndarray:
-    """Which of the points (..., 2) are in the area of a size [w, h]."""
-    return ((points >= 0) & (points < size)).all(axis=-1)
-
-
-def _draw(
-    heatmaps: np.ndarray,
-    weights: np.ndarray,
-    channels: Union[int, np.ndarray],
-    points: np.ndarray,
-    sigma: float,
-) -> None:
-    """Add Gaussians at points (P, 2) to the maps (C, H, W).
-
-    ``channels`` (P,) or one for all says to which map. The weights (1, H, W)
-    become 1 where something is drawn.
-    """
-    h, w = heatmaps.shape[1:]
-    start = np.floor(points - 3 * sigma - 1)[:, None]
-    end = np.ceil(points + 3 * sigma + 2)[:, None]
-    side = math.ceil(6 * sigma + 3) + 1  # of the largest square
-    cells = start + np.arange(side)[:, None]
-    values = np.exp((cells - points[:, None]) ** 2 / (-2 * sigma**2))
-    inside = (cells >= 0) & (cells < np.minimum(end, (w, h)))
-
-    # From an axis (P, side) each to squares (P, side, side).
-    inside = inside[:, :, None, 1] & inside[:, None, :, 0]
-    values = (values[:, :, None, 1] * values[:, None, :, 0])[inside]
-    cells = cells.astype(int)
-    cells = cells[:, :, None, 1] * w + cells[:, None, :, 0]
-    weights.reshape(-1)[cells[inside]] = 1
-    cells += np.reshape(channels, (-1, 1, 1)) * (h * w)
-    np.maximum.at(
-        heatmaps.reshape(-1), cells[inside], values.astype(np.float32)
-    )
-
-
-def all_finite(heatmaps: Tensor, offsets: Tensor) -> Tensor:
-    """Whether no map holds NaN or infinity, without waiting: 0-dim bool."""
-    return heatmaps.isfinite().all() & offsets.isfinite().all()
-
-
-def _check_shapes(heatmaps: Tensor, offsets: Tensor) -> torch.Size:
-    """The shape of heatmaps that fit the offsets."""
-    shape = heatmaps.shape
-    if len(shape) != 4 or offsets.shape != (
-        shape[0],
-        2 * (shape[1] - 1),
-        *shape[2:],
-    ):
-        raise ValueError(
-            'expected heatmaps of shape (B, K + 1, H, W) and offsets of '
-            f'shape (B, 2K, H, W), got {tuple(shape)} and '
-            f'{tuple(offsets.shape)}'
-        )
-    return shape

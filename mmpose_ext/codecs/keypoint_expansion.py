@@ -1,27 +1,18 @@
 """Grids of points around keypoints, and how near they are to persons."""
 
-from typing import Dict, NamedTuple, Sequence, Tuple, Union
+from typing import Dict, Optional, Sequence, Tuple, Union
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from mmpose.codecs.base import BaseKeypointCodec
 from mmpose.registry import KEYPOINT_CODECS
 from torch import Tensor
 
 from ..arguments import each, one_of, positive, positive_int
+from ..checks.datasets import load_metainfo
+from .expansion_grid import RULES, ExpansionGrid
 
 Array = Union[np.ndarray, Tensor]
-
-# How a joint's similarities in the window become one number: what is done
-# along each of its two axes.
-_MATCHES = dict(best=torch.amax, sum=torch.sum)
-
-
-class _Constants(NamedTuple):
-    steps: Tensor  # (S,), whole numbers around 0
-    spacing: Tensor  # (K,)
-    sigmas: Tensor  # (K,)
 
 
 @KEYPOINT_CODECS.register_module()
@@ -42,7 +33,7 @@ class KeypointExpansion(BaseKeypointCodec):
 
     Everything may be numpy arrays or torch tensors; what comes out is of the
     kind, dtype and device of ``keypoints``; no gradients flow through
-    ``encode``.
+    ``encode``. The work is done by :attr:`grid`, in tensors.
 
     Note:
 
@@ -65,28 +56,37 @@ class KeypointExpansion(BaseKeypointCodec):
           with a labelled joint, and the maps are then 0.
 
     Args:
-        sigmas (Sequence[float]): The dataset's standard deviation s_k of
-            each keypoint.
+        sigmas (Sequence[float], optional): The dataset's standard deviation
+            s_k of each keypoint. Defaults to ``None``, those of ``metainfo``.
         ksize (int): Points of a window along an axis, odd. Defaults to 11.
         scale_by_sigma (bool): Whether the spacing is ``s_k / min(s)`` px
             rather than 1 px for every keypoint. Defaults to ``True``.
+        metainfo (str | dict, optional): The dataset's metainfo, which the
+            dataset's own config has too, or the path of its file, such as
+            ``'configs/_base_/datasets/crowdpose.py'`` of MMPose. Defaults to
+            ``None``.
 
     Attributes:
         spacing (np.ndarray): Distance of neighbours in the grid of each
             keypoint, (K,), px of the network input.
+        grid (ExpansionGrid): The same for tensors alone.
 
     Raises:
         ValueError: If ``ksize`` is not odd and positive, ``sigmas`` are not
-            positive numbers, or the arrays of a method do not fit together.
+            positive numbers, neither they nor ``metainfo`` give any, or the
+            arrays of a method do not fit together.
     """
 
     def __init__(
         self,
-        sigmas: Sequence[float],
+        sigmas: Optional[Sequence[float]] = None,
         ksize: int = 11,
         scale_by_sigma: bool = True,
+        metainfo: Union[str, dict, None] = None,
     ):
         super().__init__()
+        if sigmas is None:
+            sigmas = _sigmas_of(metainfo)
         self.sigmas = np.array(each(positive, 'sigmas', sigmas), dtype=float)
         self.ksize = positive_int('ksize', ksize)
         if self.ksize % 2 != 1:
@@ -94,12 +94,10 @@ class KeypointExpansion(BaseKeypointCodec):
         self.scale_by_sigma = one_of(
             'scale_by_sigma', scale_by_sigma, (True, False)
         )
-        self.spacing = (
-            self.sigmas / self.sigmas.min()
-            if scale_by_sigma
-            else np.ones_like(self.sigmas)
-        )
-        self._copies = {}
+        self.spacing = np.ones_like(self.sigmas)
+        if scale_by_sigma:
+            self.spacing = self.sigmas / self.sigmas.min()
+        self.grid = ExpansionGrid(self.sigmas, self.spacing, self.ksize)
 
     def expand(
         self, keypoints: Array, scale: Union[float, Array] = 1.0
@@ -114,12 +112,8 @@ class KeypointExpansion(BaseKeypointCodec):
         Returns:
             Array: (x, y) of shape (..., S, S, K, 2), px.
         """
-        poses = self._poses(keypoints)
-        x, y = self._lines(poses, scale).unbind(-1)
-        points = torch.broadcast_tensors(x[..., None, :, :], y[..., None, :])
-        return _like(keypoints, torch.stack(points, dim=-1))
+        return _like(keypoints, self.grid.points(_tensor(keypoints), scale))
 
-    @torch.no_grad()
     def encode(
         self,
         keypoints: Array,
@@ -152,52 +146,13 @@ class KeypointExpansion(BaseKeypointCodec):
         Returns:
             dict: ``oks_maps``, ``person_maps`` and ``gt_index``, see above.
         """
-        one_of('match', match, _MATCHES)
-        poses = self._poses(keypoints)
-        persons, visible, areas = (
-            _tensor(array).to(poses)
-            for array in (gt_keypoints, gt_visible, gt_areas)
-        )
-        _check_persons(poses, persons, visible, areas)
-        # Someone without joints, to be matched where there is nobody else.
-        persons = F.pad(persons, (0, 0, 0, 0, 0, 1))
-        labelled = F.pad(visible > 0, (0, 0, 0, 1))
-        areas = F.pad(areas, (0, 1))
-
-        sigmas = self._constants(poses).sigmas
-        variance = (8 * sigmas**2 * areas[..., None]).clamp(min=1e-6)
-        # What is not labelled is infinitely far away: its similarity is 0.
-        persons = persons.masked_fill(~labelled[..., None], torch.inf)
-        # The similarity is a product of one part for a point's column and
-        # one for its row, so that only S of these are needed, not S * S:
-        # (..., M, S, G + 1, K, 2).
-        lines = self._lines(poses, scale)[..., None, :, :]
-        parts = lines - persons[..., None, None, :, :, :]
-        parts = parts.square_().div_(variance[..., None, None, :, :, None])
-        parts = parts.neg_().exp_()
-
-        # So are the maximum over the window and the sum.
-        scores = _MATCHES[match](parts, dim=-4).prod(-1).sum(-1)
-        number = labelled.sum(-1)
-        if match == 'best':
-            scores = scores / number.clamp(min=1)[..., None, :]
-        scores = scores.masked_fill(number[..., None, :] == 0, -1)
-        best, index = scores.max(dim=-1)
-
-        x, y = (
-            parts.take_along_dim(index[..., None, None, None, None], dim=-3)
-            .squeeze(-3)
-            .transpose(-3, -2)  # (..., M, K, S, 2)
-            .unbind(-1)
-        )
-        oks_maps = y[..., :, None] * x[..., None, :]
-        number = number.take_along_dim(index, dim=-1).clamp(min=1)
-        encoded = dict(
-            oks_maps=oks_maps,
-            person_maps=oks_maps.sum(-3) / number[..., None, None],
-            gt_index=index.masked_fill(best < 0, -1),
-        )
-        return {k: _like(keypoints, array) for k, array in encoded.items()}
+        one_of('match', match, RULES)
+        arrays = keypoints, gt_keypoints, gt_visible, gt_areas
+        found = self.grid.match(*map(_tensor, arrays), scale, match)
+        return {
+            name: _like(keypoints, tensor)
+            for name, tensor in found._asdict().items()
+        }
 
     def decode(
         self,
@@ -222,65 +177,27 @@ class KeypointExpansion(BaseKeypointCodec):
             - keypoints (Array): The chosen points, (..., K, 2), px.
             - values (Array): Their values, (..., K).
         """
-        poses = self._poses(keypoints)
-        values = _tensor(maps).to(poses.device)
-        expected = (*poses.shape[:-1], self.ksize, self.ksize)
-        if values.shape != expected:
-            raise ValueError(
-                f'expected maps of shape {expected} for keypoints of shape '
-                f'{tuple(poses.shape)}, got {tuple(values.shape)}'
-            )
-        values = values.flatten(-2)
-        highest, index = values.max(dim=-1)
-        middle = self.ksize**2 // 2
-        index = index.where(values[..., middle] != highest, middle)
-        steps = torch.stack([index % self.ksize, index // self.ksize], dim=-1)
-        steps = (steps - self.ksize // 2) * self._scaled(poses, scale)[
-            ..., None
-        ]
-        return _like(keypoints, poses + steps), _like(keypoints, highest)
+        points, values = self.grid.best_points(
+            _tensor(maps), _tensor(keypoints), scale
+        )
+        return _like(keypoints, points), _like(keypoints, values)
 
-    def _poses(self, keypoints: Array) -> Tensor:
-        poses = _tensor(keypoints)
-        if poses.shape[-2:] != (len(self.sigmas), 2):
-            raise ValueError(
-                f'expected keypoints of shape (..., {len(self.sigmas)}, 2), '
-                f'as there are {len(self.sigmas)} sigmas, got '
-                f'{tuple(poses.shape)}'
-            )
-        return poses
 
-    def _constants(self, poses: Tensor) -> _Constants:
-        """The constants in the dtype and on the device of the poses.
-
-        They are copied there once, because the CPU waits for a device with
-        each copy. A module's buffers would be rounded by its ``half()``.
-        """
-        kind = poses.device, poses.dtype
-        if kind not in self._copies:
-            radius = self.ksize // 2
-            # What is made in inference mode cannot be trained with.
-            with torch.inference_mode(False):
-                self._copies[kind] = _Constants(
-                    torch.arange(-radius, radius + 1).to(*kind),
-                    torch.from_numpy(self.spacing).to(*kind),
-                    torch.from_numpy(self.sigmas).to(*kind),
-                )
-        return self._copies[kind]
-
-    def _scaled(self, poses: Tensor, scale: Union[float, Array]) -> Tensor:
-        """The grids' spacing (..., K) in px of the poses."""
-        spacing = self._constants(poses).spacing
-        if isinstance(scale, (int, float)):
-            return scale * spacing
-        scale = torch.as_tensor(scale, dtype=poses.dtype, device=poses.device)
-        return scale[..., None] * spacing
-
-    def _lines(self, poses: Tensor, scale: Union[float, Array]) -> Tensor:
-        """The x of all columns and the y of all rows, (..., S, K, 2)."""
-        steps = self._constants(poses).steps[:, None]
-        steps = steps * self._scaled(poses, scale)[..., None, :]
-        return poses[..., None, :, :] + steps[..., None]
+def _sigmas_of(metainfo: Union[str, dict, None]) -> Sequence[float]:
+    if metainfo is None:
+        raise ValueError(
+            'sigmas must be given, or the metainfo of a dataset that has '
+            'them, got None for both'
+        )
+    if isinstance(metainfo, str):
+        metainfo = dict(from_file=metainfo)
+    sigmas = load_metainfo(None, metainfo, 'metainfo')['sigmas']
+    if not len(sigmas):
+        raise ValueError(
+            'sigmas must be given, as the metainfo has none, got None'
+        )
+    # MMPose has rounded them to single precision; back to what was written.
+    return [float(str(sigma)) for sigma in sigmas]
 
 
 def _tensor(array: Array) -> Tensor:
@@ -295,23 +212,3 @@ def _tensor(array: Array) -> Tensor:
 
 def _like(array: Array, result: Tensor) -> Array:
     return result if isinstance(array, Tensor) else result.numpy()
-
-
-def _check_persons(
-    poses: Tensor, persons: Tensor, visible: Tensor, areas: Tensor
-) -> None:
-    """Raise unless the ground truth (..., G, K, 2) fits the poses."""
-    batch = poses.shape[:-3]
-    shape = (*batch, *persons.shape[-3:-2], *poses.shape[-2:])
-    if poses.ndim < 3 or (
-        (persons.shape, visible.shape, areas.shape)
-        != (shape, shape[:-1], shape[:-2])
-    ):
-        raise ValueError(
-            'expected keypoints of shape (..., M, K, 2), gt_keypoints of '
-            '(..., G, K, 2), gt_visible of (..., G, K) and gt_areas of '
-            '(..., G), got '
-            + ', '.join(
-                str(tuple(t.shape)) for t in (poses, persons, visible, areas)
-            )
-        )

@@ -92,7 +92,7 @@ class ExpansionUpperBound(EmptySafeCocoMetric):
         self.sigmas = sigmas
         self.scale_by_sigma = scale_by_sigma
         self.match = one_of('match', match, ('best', 'sum'))
-        # Whether they are good shall show before the work, not after it.
+        # Validate before inference.
         self._make_codecs([1.0] if sigmas is None else sigmas)
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
@@ -105,14 +105,14 @@ class ExpansionUpperBound(EmptySafeCocoMetric):
 
         Raises:
             InputError: If a sample lacks one of the two.
-            ValueError: If the number of ``sigmas`` is not that of the
-                dataset's keypoints.
+            ValueError: If the number of ``sigmas``, or of those in the
+                dataset's metainfo, is not that of its keypoints.
         """
-        number = self.dataset_meta['num_keypoints']
-        if self.sigmas is not None and len(self.sigmas) != number:
+        number, sigmas = self.dataset_meta['num_keypoints'], self._sigmas
+        if len(sigmas) != number:
             raise ValueError(
                 f'expected one of the sigmas for each of {number} keypoints, '
-                f'got {len(self.sigmas)}'
+                f'got {len(sigmas)}'
             )
         for sample in data_samples:
             scale = _input_scale(sample)
@@ -143,10 +143,7 @@ class ExpansionUpperBound(EmptySafeCocoMetric):
             outfile_prefix (str): How the files' names begin.
         """
         super().results2json(keypoints, outfile_prefix)
-        sigmas = self.sigmas
-        if sigmas is None:
-            sigmas = self.dataset_meta['sigmas']
-        for codec in self._make_codecs(sigmas):
+        for codec in self._make_codecs(self._sigmas):
             moved = {
                 img_id: self._move(codec, img_id, instances)
                 for img_id, instances in keypoints.items()
@@ -168,7 +165,13 @@ class ExpansionUpperBound(EmptySafeCocoMetric):
             ]
         return metrics
 
-    def _make_codecs(self, sigmas) -> List[KeypointExpansion]:
+    @property
+    def _sigmas(self) -> Sequence[float]:
+        if self.sigmas is None:
+            return self.dataset_meta['sigmas']
+        return self.sigmas
+
+    def _make_codecs(self, sigmas: Sequence[float]) -> List[KeypointExpansion]:
         return [
             KeypointExpansion(sigmas, ksize, self.scale_by_sigma)
             for ksize in self.ksizes

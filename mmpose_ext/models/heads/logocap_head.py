@@ -1,16 +1,11 @@
 """Head of LOGO-CAP: centres and offsets, refined by a local-global search."""
 
-from typing import List, NamedTuple, Sequence, Tuple
+from typing import List, Sequence, Tuple
 
-import numpy as np
-import torch
-from mmcv.cnn import build_norm_layer
 from mmengine.structures import InstanceData, PixelData
-from mmpose.evaluation.functional import oks_nms
 from mmpose.models.heads.base_head import BaseHead
 from mmpose.models.utils.tta import flip_heatmaps
 from mmpose.registry import KEYPOINT_CODECS, MODELS
-from mmpose.utils.tensor_utils import to_numpy
 from mmpose.utils.typing import (
     ConfigType,
     Features,
@@ -18,56 +13,23 @@ from mmpose.utils.typing import (
     OptSampleList,
     Predictions,
 )
-from torch import Tensor, nn
-from torch.nn.utils.rnn import pad_sequence
+from torch import Tensor
 
-from ...arguments import (
-    each,
-    fraction,
-    non_negative,
-    one_of,
-    positive,
-    positive_int,
-)
-from ...codecs.center_offset import all_finite
-from ..layers.attentive_norm2d import AttentiveNorm2d
-from ..layers.keypoint_sampling import sample_codes, sample_windows
-from ..layers.pose_nms import nearby_pose_nms
-from ..layers.window_convolution import convolve_windows, find_peaks
+from ...arguments import fraction, non_negative, one_of, positive, positive_int
+from ..layers.pose_nms import suppress_poses
+from ..layers.window_convolution import find_peaks
+from .logocap_networks import make_branch, make_refinement
+from .logocap_search import ContextSearch, pack_poses
+from .logocap_targets import match_poses, oks_loss, stack_targets, window_loss
 
 _ADAPTATIONS = ('full', 'partial', 'none')
-
-
-def _conv_norm_relu(
-    in_channels: int, out_channels: int, norm: nn.Module, kernel_size: int
-) -> List[nn.Module]:
-    conv = nn.Conv2d(
-        in_channels,
-        out_channels,
-        kernel_size,
-        padding=kernel_size // 2,
-        bias=False,
-    )
-    return [conv, norm, nn.ReLU(inplace=True)]
-
-
-class _Matches(NamedTuple):
-    """The poses that a training step refines, n of a batch of B images.
-
-    Attributes:
-        image (Tensor): Index of each pose's image, (n,).
-        poses (Tensor): (n, K, 2), px.
-        oks (Tensor): OKS of every point of the expansion with the person that
-            fits best, (n, K, S, S).
-        keypoints (Tensor): This person's keypoints, (n, K, 2), px.
-        good (Tensor): Whether the person fits well enough to learn from, (n,).
-    """
-
-    image: Tensor
-    poses: Tensor
-    oks: Tensor
-    keypoints: Tensor
-    good: Tensor
+_OFFSET_LOSS = dict(
+    type='SoftWeightSmoothL1Loss',
+    use_target_weight=True,
+    supervise_empty=False,
+    beta=1 / 9,
+    loss_weight=0.01,
+)
 
 
 @MODELS.register_module()
@@ -75,24 +37,23 @@ class LOGOCAPHead(BaseHead):
     """Local-global contextual adaptation of centre-offset poses.
 
     `Learning Local-Global Contextual Adaptation for Multi-Person Pose
-    Estimation <https://arxiv.org/abs/2109.03622>`_. Three branches predict
-    heatmaps, of the keypoints and of persons' centres, the offsets of a
-    person's keypoints around its centre, and an embedding. The centres and
-    offsets give initial poses; then, for each keypoint of each of them,
+    Estimation <https://arxiv.org/abs/2109.03622>`_. Three branches (figure 3)
+    predict heatmaps, of the keypoints and of persons' centres, the offsets of
+    a person's keypoints around its centre, and an embedding. The centres and
+    offsets give initial poses. Around each of their keypoints (section 3),
 
-    - the embedding, sampled on a grid around it (its expansion, see
+    - the embedding, sampled on a grid (its expansion, see
       :class:`~mmpose_ext.codecs.KeypointExpansion`), goes with those of the
       person's other keypoints through a small network (``refinement``), which
       predicts how good each point of the grid is: the *local* context;
-    - its heatmap is cut out around it, weighted by a Gaussian: the *global*
-      context;
+    - its heatmap is cut out, weighted by a Gaussian: the *global* context;
     - the second is convolved with the first, and the keypoint moves to the
       peak.
 
     Layers, constants and rules are those of the official implementation,
     which the paper's text does not give in full, including what looks
-    accidental in it: the grid's points are as far apart as a keypoint's sigma
-    says, while the convolution moves by whole pixels; the predictions of the
+    accidental in it: the spacing of the grid depends on a keypoint's sigma,
+    while the convolution moves by whole pixels; the predictions of the
     refinement are cut to [0, 1] in evaluation only.
 
     Args:
@@ -161,31 +122,15 @@ class LOGOCAPHead(BaseHead):
         match_thr: float = 0.5,
         norm_cfg: ConfigType = dict(type='BN'),
         heatmap_loss: ConfigType = dict(type='KeypointMSELoss'),
-        offset_loss: ConfigType = dict(
-            type='SoftWeightSmoothL1Loss',
-            use_target_weight=True,
-            supervise_empty=False,
-            beta=1 / 9,
-            loss_weight=0.01,
-        ),
+        offset_loss: ConfigType = _OFFSET_LOSS,
         oks_loss_weight: float = 0.01,
         window_loss_weight: float = 1.0,
         init_cfg: OptConfigType = None,
     ):
         super().__init__(init_cfg)
-        in_channels = positive_int('in_channels', in_channels)
-        num_keypoints = positive_int('num_keypoints', num_keypoints)
-        heatmap_channels = positive_int('heatmap_channels', heatmap_channels)
-        offset_channels = positive_int('offset_channels', offset_channels)
-        embedding_channels = positive_int(
-            'embedding_channels', embedding_channels
-        )
-        a, b, c = each(
-            positive_int, 'refinement_channels', refinement_channels, 3
-        )
+        x = positive_int('in_channels', in_channels)
+        k = self.num_keypoints = positive_int('num_keypoints', num_keypoints)
         self.adaptation = one_of('adaptation', adaptation, _ADAPTATIONS)
-        self.window_radius = positive_int('window_radius', window_radius)
-        self.window_sigma = positive('window_sigma', window_sigma)
         self.target_sigma = positive('target_sigma', target_sigma)
         self.match_thr = fraction('match_thr', match_thr)
         self.oks_loss_weight = non_negative('oks_loss_weight', oks_loss_weight)
@@ -194,35 +139,24 @@ class LOGOCAPHead(BaseHead):
         )
         self.decoder = KEYPOINT_CODECS.build(decoder)
         self.expansion = KEYPOINT_CODECS.build(expansion)
-        if len(self.expansion.sigmas) != num_keypoints:
+        if len(self.expansion.sigmas) != k:
             raise ValueError(
                 f'the expansion has sigmas of {len(self.expansion.sigmas)} '
-                f'keypoints, the head {num_keypoints} keypoints'
+                f'keypoints, the head {k} keypoints'
             )
-        self.num_keypoints = num_keypoints
+        grid, stride = self.expansion.grid, self.decoder.stride
+        self.search = ContextSearch(grid, stride, window_radius, window_sigma)
         self.heatmap_loss = MODELS.build(heatmap_loss)
         self.offset_loss = MODELS.build(offset_loss)
 
-        def block(i: int, o: int, kernel_size: int = 1) -> List[nn.Module]:
-            norm = build_norm_layer(norm_cfg, o)[1]
-            return _conv_norm_relu(i, o, norm, kernel_size)
-
-        self.heatmap_branch = nn.Sequential(
-            *block(in_channels, heatmap_channels),
-            nn.Conv2d(heatmap_channels, num_keypoints + 1, 1),
-        )
-        self.offset_branch = nn.Sequential(
-            *block(in_channels, offset_channels),
-            nn.Conv2d(offset_channels, 2 * num_keypoints, 1),
-        )
-        self.embedding_branch = nn.Sequential(
-            *block(in_channels, embedding_channels)
-        )
-        self.refinement = nn.Sequential(
-            *block(num_keypoints * embedding_channels, a, 3),
-            *_conv_norm_relu(a, b, AttentiveNorm2d(b, num_affines), 3),
-            *block(b, c, 3),
-            nn.Conv2d(c, num_keypoints, 1),
+        e = positive_int('embedding_channels', embedding_channels)
+        hidden = positive_int('heatmap_channels', heatmap_channels)
+        self.heatmap_branch = make_branch(x, hidden, norm_cfg, k + 1)
+        hidden = positive_int('offset_channels', offset_channels)
+        self.offset_branch = make_branch(x, hidden, norm_cfg, 2 * k)
+        self.embedding_branch = make_branch(x, e, norm_cfg)
+        self.refinement = make_refinement(
+            k, e, refinement_channels, num_affines, norm_cfg
         )
         if adaptation == 'none':
             self.embedding_branch.requires_grad_(False)
@@ -275,19 +209,9 @@ class LOGOCAPHead(BaseHead):
                 could skip the step.
         """
         heatmaps, offsets, embedding = self.forward(feats)
-        fields = [sample.gt_fields for sample in batch_data_samples]
-        targets, weights, offset_targets, offset_weights = (
-            torch.stack([getattr(field, name) for field in fields])
-            for name in (
-                'heatmaps',
-                'heatmap_weights',
-                'offsets',
-                'offset_weights',
-            )
+        targets, weights, offset_targets, offset_weights = stack_targets(
+            batch_data_samples
         )
-        if 'heatmap_mask' in fields[0]:
-            mask = torch.stack([field.heatmap_mask for field in fields])
-            weights = weights * mask
         losses = dict(
             loss_heatmap=self.heatmap_loss(heatmaps, targets, None, weights),
             loss_offset=self.offset_loss(
@@ -297,119 +221,34 @@ class LOGOCAPHead(BaseHead):
         if self.adaptation == 'none':
             return losses
 
-        matches = self._match(heatmaps, offsets, batch_data_samples)
-        local = self._local_maps(embedding, matches.image, matches.poses)
-        # What a search around the keypoint could gain; without good matches
-        # there are zeros for gradients' sake.
-        middle = self.expansion.ksize // 2
-        gain = matches.oks.amax(dim=(2, 3)) - matches.oks[..., middle, middle]
-        gain = (gain * matches.good[:, None])[..., None, None]
-        error = gain * (local - matches.oks) ** 2
-        losses['loss_oks'] = (
-            error.mean(dim=(1, 2, 3)).sum()
-            / matches.good.sum().clamp(min=1)
-            * self.oks_loss_weight
+        matches = match_poses(
+            heatmaps,
+            offsets,
+            batch_data_samples,
+            self.decoder,
+            self.expansion.grid,
+            self.match_thr,
         )
-        if self.adaptation == 'partial':
-            return losses
-
-        windows = self._windows(heatmaps, matches.image, matches.poses)
-        windows = self._convolve(windows, local)
-        error = gain * (windows - self._window_targets(matches)) ** 2
-        losses['loss_window'] = error.mean() * self.window_loss_weight
+        image, poses = matches.image, matches.poses
+        local = self._judge(embedding, image, poses)
+        losses['loss_oks'] = oks_loss(local, matches) * self.oks_loss_weight
+        if self.adaptation == 'full':
+            windows = self.search.adapt(heatmaps, image, poses, local)
+            loss = window_loss(windows, matches, self.target_sigma)
+            losses['loss_window'] = loss * self.window_loss_weight
         return losses
 
-    @torch.no_grad()
-    def _match(
-        self, heatmaps: Tensor, offsets: Tensor, samples: OptSampleList
-    ) -> _Matches:
-        """Match initial poses, of all the centres, with persons."""
-        poses = self.decoder.batch_decode(
-            heatmaps, offsets, check_finite=False
-        )[0]
-        labels = [sample.gt_instance_labels for sample in samples]
-        # One more without labelled keypoints, that there be any.
-        keypoints, visible, areas = (
-            pad_sequence(
-                [
-                    torch.cat([x, x.new_zeros(1, *x.shape[1:])])
-                    for x in (getattr(label, name) for label in labels)
-                ],
-                batch_first=True,
-            )
-            for name in ('keypoint_labels', 'keypoint_weights', 'areas')
-        )
-        found = self.expansion.encode(poses, keypoints, visible, areas)
-        good = found['person_maps'].amax(dim=(2, 3)) >= self.match_thr
-        taken = good.clone()
-        taken[:, 0] |= ~good.any(dim=1)
-        # The one place of a training step that waits for the device: it asks
-        # how many poses there are, which is none only where a map is not
-        # finite.
-        taken &= all_finite(heatmaps, offsets)
-        image, rank = taken.nonzero(as_tuple=True)
-        if not len(image):
-            self.decoder.check_finite(heatmaps, offsets)
-        person = found['gt_index'][image, rank].clamp(min=0)
-        return _Matches(
-            image,
-            poses[image, rank],
-            found['oks_maps'][image, rank],
-            keypoints[image, person],
-            good[image, rank],
-        )
-
-    def _local_maps(
+    def _judge(
         self, embedding: Tensor, image: Tensor, poses: Tensor
     ) -> Tensor:
-        """What the refinement makes of poses (n, K, 2): (n, K, S, S)."""
-        stride = self._stride
-        grid = self.expansion.expand(poses)  # (n, S, S, K, 2)
-        x = grid[:, 0, :, :, 0].mT / stride
-        y = grid[:, :, 0, :, 1].mT / stride
-        span = (self.expansion.ksize - 1) * float(self.expansion.spacing.max())
-        codes = sample_codes(embedding, image, x, y, span / stride)
-        return self.refinement(codes.to(embedding.dtype))
-
-    def _windows(
-        self, heatmaps: Tensor, image: Tensor, poses: Tensor
-    ) -> Tensor:
-        """Weighted windows around poses: (n, K, 2 r + 1, 2 r + 1)."""
-        steps = self._steps(poses)
-        weights = (-(steps**2) / (2 * self.window_sigma**2)).exp()
-        return sample_windows(
-            heatmaps[:, :-1],
-            image,
-            poses[..., :1] + steps,
-            poses[..., 1:] + steps,
-            self._stride,
-            weights,
-        )
-
-    def _convolve(self, windows: Tensor, local: Tensor) -> Tensor:
-        return convolve_windows(windows, local / self.expansion.ksize**2)
-
-    def _window_targets(self, matches: _Matches) -> Tensor:
-        """Gaussians around the true keypoints, in windows of the poses."""
-        steps = self._steps(matches.poses)
-        distance = (matches.poses - matches.keypoints)[..., None] + steps
-        gauss = (-(distance**2) / (2 * self.target_sigma**2)).exp()
-        return gauss[:, :, 1, :, None] * gauss[:, :, 0, None]
-
-    def _steps(self, like: Tensor) -> Tensor:
-        radius = self.window_radius
-        return torch.arange(
-            -radius, radius + 1, dtype=like.dtype, device=like.device
-        )
+        """How good the points around keypoints (n, K, 2) are: (n, K, S, S)."""
+        codes = self.search.local_codes(embedding, image, poses)
+        return self.refinement(codes)
 
     @property
     def exported_parts(self) -> Tuple[str, ...]:
         """Modules that :meth:`decode` calls, for an export."""
         return () if self.adaptation == 'none' else ('refinement',)
-
-    @property
-    def _stride(self) -> int:
-        return self.decoder.stride
 
     def predict(
         self,
@@ -429,44 +268,40 @@ class LOGOCAPHead(BaseHead):
                   averaged with those of the mirror image; the embedding is
                   the image's own. Not if missing.
                 - ``nms_dist_thr``, ``nms_joints_thr``, ``max_num_people``: As
-                  in MMPose's DEKR; see
-                  :func:`~mmpose_ext.models.layers.nearby_pose_nms`. No NMS if
-                  the first is missing.
-                - ``nms_oks_thr`` (float): MMPose's OKS NMS instead, also of
-                  ``max_num_people`` at most.
+                  in MMPose's DEKR; or ``nms_oks_thr``, see
+                  :func:`~mmpose_ext.models.layers.pose_nms.suppress_poses`.
                 - ``output_heatmaps`` (bool): Whether the maps are returned
                   too. Not if missing.
 
         Returns:
             list[InstanceData] | tuple[list[InstanceData], list[PixelData]]:
-            For each image ``keypoints`` of shape (N, K, 2), px of the input,
-            ``keypoint_scores`` (N, K), the keypoints' values times the
-            centre's, ``bboxes`` (N, 4) around the keypoints and
-            ``bbox_scores`` (N,), the means of the keypoints' scores. N may be
-            0. With ``output_heatmaps`` also ``heatmaps`` and ``offsets``.
+            For each image ``keypoints`` (N, K, 2), px of the input, with
+            ``keypoint_scores`` (N, K), their values times the centre's;
+            ``bboxes`` (N, 4) around them and ``bbox_scores`` (N,), the means
+            of their scores. N may be 0. With ``output_heatmaps`` also
+            ``heatmaps`` and ``offsets``.
 
         Raises:
-            ValueError: If ``test_cfg`` asks for two kinds of NMS or for
-                several scales, or a flip test has images of several sizes,
-                padded to one, which mirroring would move.
+            ValueError: If ``test_cfg`` asks for two kinds of NMS or several
+                scales, or a flip test has images of several sizes, padded to
+                one, which mirroring would move.
         """
         _check_test_cfg(test_cfg, batch_data_samples)
-        if test_cfg.get('flip_test', False):
-            feats, mirrored = feats
-            heatmaps, offsets, embedding = self.forward(feats)
-            flip = list(batch_data_samples[0].metainfo['flip_indices'])
-            # By forward, as exported networks take its place; the embedding
-            # is cheap.
+        flip_test = test_cfg.get('flip_test', False)
+        feats, mirrored = feats if flip_test else (feats, None)
+        heatmaps, offsets, embedding = self.forward(feats)
+        if flip_test:
+            # By forward, whose place exported networks take.
             heatmaps_, offsets_, _ = self.forward(mirrored)
-            heatmaps = _average(
-                heatmaps, heatmaps_, [*flip, len(flip)], 'heatmap'
-            )
+            flip = list(batch_data_samples[0].metainfo['flip_indices'])
             offsets = _average(offsets, offsets_, flip, 'offset')
-        else:
-            heatmaps, offsets, embedding = self.forward(feats)
+            flip.append(len(flip))  # the centres
+            heatmaps = _average(heatmaps, heatmaps_, flip, 'heatmap')
 
-        poses = self.decode((heatmaps, offsets, embedding))
-        poses = [_suppress(p, test_cfg, self.expansion.sigmas) for p in poses]
+        poses = [
+            suppress_poses(one, test_cfg, self.expansion.sigmas)
+            for one in self.decode((heatmaps, offsets, embedding))
+        ]
         if not test_cfg.get('output_heatmaps', False):
             return poses
         fields = [
@@ -504,24 +339,7 @@ class LOGOCAPHead(BaseHead):
             heatmaps, embedding, image, poses[image, rank]
         )
         values = values * scores[image, rank, None]
-        means = values.mean(dim=1)
-
-        image, poses, values, means = to_numpy((image, poses, values, means))
-        results = []
-        for i in range(len(heatmaps)):
-            own = (image == i) & (means > 0)
-            keypoints = poses[own]
-            results.append(
-                InstanceData(
-                    keypoints=keypoints,
-                    keypoint_scores=values[own],
-                    bboxes=np.concatenate(
-                        [keypoints.min(axis=1), keypoints.max(axis=1)], axis=1
-                    ),
-                    bbox_scores=means[own],
-                )
-            )
-        return results
+        return pack_poses(image, poses, values, len(heatmaps))
 
     def _adapt(
         self,
@@ -531,27 +349,22 @@ class LOGOCAPHead(BaseHead):
         poses: Tensor,
     ) -> Tuple[Tensor, Tensor]:
         """Move the keypoints (n, K, 2); return them and values (n, K)."""
+        search = self.search
         if self.adaptation != 'none':
-            local = self._local_maps(embedding, image, poses).clamp(0, 1)
+            local = self._judge(embedding, image, poses).clamp(0, 1)
         if self.adaptation == 'full':
-            windows = self._windows(heatmaps, image, poses)
-            steps, values = find_peaks(self._convolve(windows, local))
+            windows = search.adapt(heatmaps, image, poses, local)
+            steps, values = find_peaks(windows)
             return poses + steps, values
         if self.adaptation == 'partial':
-            poses, _ = self.expansion.decode(local, poses)
-        values = sample_windows(
-            heatmaps[:, :-1],
-            image,
-            poses[..., :1],
-            poses[..., 1:],
-            self._stride,
-        )
-        return poses, values[..., 0, 0]
+            poses, _ = search.grid.best_points(local, poses)
+        return poses, search.values(heatmaps, image, poses)
 
 
 def _average(
     maps: Tensor, mirrored: Tensor, flip_indices: List[int], mode: str
 ) -> Tensor:
+    # No shift, as in training: see CenterOffset about flips.
     mirrored = flip_heatmaps(mirrored, flip_indices, mode, shift_heatmap=False)
     return (maps + mirrored) / 2
 
@@ -574,37 +387,3 @@ def _check_test_cfg(test_cfg: ConfigType, samples: OptSampleList) -> None:
                 f'of {sorted(sizes)} (w, h): test with a batch size of 1, or '
                 'with flip_test=False'
             )
-
-
-def _suppress(
-    poses: InstanceData, test_cfg: ConfigType, sigmas: np.ndarray
-) -> InstanceData:
-    """The poses that the NMS keeps."""
-    if not len(poses):
-        return poses
-    most = test_cfg.get('max_num_people', 30)
-    if test_cfg.get('nms_dist_thr'):
-        kept = nearby_pose_nms(
-            poses.keypoints,
-            poses.bbox_scores,
-            test_cfg['nms_dist_thr'],
-            test_cfg.get('nms_joints_thr'),
-            most,
-        )
-    elif test_cfg.get('nms_oks_thr'):
-        sides = poses.bboxes[:, 2:] - poses.bboxes[:, :2]
-        candidates = [
-            dict(keypoints=np.append(k, s[:, None], axis=1), score=b, area=a)
-            for k, s, b, a in zip(
-                poses.keypoints,
-                poses.keypoint_scores,
-                poses.bbox_scores,
-                sides.prod(axis=1),
-            )
-        ]
-        # By falling score.
-        kept = oks_nms(candidates, test_cfg['nms_oks_thr'], np.array(sigmas))
-        kept = kept[:most]
-    else:
-        return poses
-    return poses[np.asarray(kept)]

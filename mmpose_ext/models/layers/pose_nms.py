@@ -3,6 +3,9 @@
 from typing import Optional
 
 import numpy as np
+from mmengine.structures import InstanceData
+from mmpose.evaluation.functional import oks_nms
+from mmpose.utils.typing import ConfigType
 
 from ...arguments import non_negative_int, positive, positive_int
 
@@ -90,3 +93,49 @@ def nearby_pose_nms(
     kept = np.array(kept, dtype=int)
     ranked = np.argsort(-scores[kept], kind='stable')
     return kept[np.sort(ranked[:max_instances])]
+
+
+def suppress_poses(
+    poses: InstanceData, test_cfg: ConfigType, sigmas: np.ndarray
+) -> InstanceData:
+    """Keep what the NMS of a test config leaves.
+
+    Args:
+        poses (InstanceData): As a bottom-up head predicts them, by falling
+            score of their centres.
+        test_cfg (dict): ``nms_dist_thr`` (with ``nms_joints_thr``) asks for
+            :func:`nearby_pose_nms`, ``nms_oks_thr`` for MMPose's OKS NMS;
+            they leave ``max_num_people`` at most, 30 if missing.
+        sigmas (np.ndarray): COCO's sigmas (K,), for the OKS.
+
+    Returns:
+        InstanceData: The poses kept; all without an NMS.
+    """
+    if not len(poses):
+        return poses
+    most = test_cfg.get('max_num_people', 30)
+    if test_cfg.get('nms_dist_thr'):
+        kept = nearby_pose_nms(
+            poses.keypoints,
+            poses.bbox_scores,
+            test_cfg['nms_dist_thr'],
+            test_cfg.get('nms_joints_thr'),
+            most,
+        )
+    elif test_cfg.get('nms_oks_thr'):
+        sides = poses.bboxes[:, 2:] - poses.bboxes[:, :2]
+        candidates = [
+            dict(keypoints=np.append(k, s[:, None], axis=1), score=b, area=a)
+            for k, s, b, a in zip(
+                poses.keypoints,
+                poses.keypoint_scores,
+                poses.bbox_scores,
+                sides.prod(axis=1),
+            )
+        ]
+        # By falling score.
+        kept = oks_nms(candidates, test_cfg['nms_oks_thr'], np.array(sigmas))
+        kept = kept[:most]
+    else:
+        return poses
+    return poses[np.asarray(kept)]

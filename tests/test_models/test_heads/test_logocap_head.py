@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from torch.testing import assert_close
 from torch.utils.flop_counter import FlopCounterMode
 
-from mmpose_ext.models.heads import LOGOCAPHead, logocap_head
+from mmpose_ext.models.heads import LOGOCAPHead, logocap_search
 from mmpose_ext.models.layers.keypoint_sampling import sample_codes
 from mmpose_ext.models.layers.window_convolution import convolve_windows
 
@@ -869,13 +869,13 @@ def test_grids_that_reach_far(monkeypatch):
         lambda module, args: inputs.append(args[0])
     )
     monkeypatch.setattr(
-        logocap_head,
+        logocap_search,
         'sample_codes',
         lambda *args: spans.append(args[-1]) or sample_codes(*args),
     )
     _, _, embedding = make_tiny_maps([])
     poses = torch.tensor([[[8.5, 6], [8.25, 6], [7.75, 5.5]]]).double()
-    head._local_maps(embedding, torch.tensor([0]), poses)
+    head._judge(embedding, torch.tensor([0]), poses)
     (codes,) = inputs
     assert spans == [8]  # 2 steps of 4 px, in cells of 1 px
     for k, spacing_ in enumerate((1, 2, 4)):
@@ -942,7 +942,7 @@ def test_defaults_are_those_of_the_official_implementation():
     }.items():
         assert shapes[name] == shape, name
     assert head.adaptation == 'full'
-    assert (head.window_radius, head.window_sigma) == (48, 16)
+    assert (head.search.radius, head.search.sigma) == (48, 16)
     assert (head.target_sigma, head.match_thr) == (4, 0.5)
     assert (head.oks_loss_weight, head.window_loss_weight) == (0.01, 1)
     assert head.offset_loss.loss_weight == 0.01
