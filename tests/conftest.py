@@ -91,6 +91,22 @@ def pose_model(tiny_config, tmp_path_factory):
     return str(tiny_config), str(checkpoint)
 
 
+@pytest.fixture(scope='session')
+def bottomup_model(tmp_path_factory):
+    """Config and weights of a DEKR that finds five persons anywhere."""
+    from mmpose.models import build_pose_estimator
+
+    config = Path(__file__).with_name('tiny_bottomup.py')
+    checkpoint = tmp_path_factory.mktemp('bottomup') / 'random.pth'
+    torch.manual_seed(0)
+    with DefaultScope.overwrite_default_scope('mmpose'):
+        model = build_pose_estimator(Config.fromfile(config).model)
+    model.head.heatmap_conv_layers[-1].bias.data.fill_(0.5)
+    model.head.displacement_conv_layers[-1].weight.data.normal_(0, 12)
+    torch.save(dict(state_dict=model.state_dict(), meta={}), checkpoint)
+    return str(config), str(checkpoint)
+
+
 @pytest.fixture(autouse=True)
 def no_older_visualizer():
     """MMEngine's hooks draw with the visualizer whose name came last.

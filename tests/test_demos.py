@@ -7,13 +7,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from mmengine.config import Config
 from mmengine.structures import InstanceData
 from mmpose.datasets.datasets.utils import parse_pose_metainfo
-from mmpose.models import build_pose_estimator
 
 from mmpose_ext import demos
 from mmpose_ext.demos import (
@@ -29,18 +26,6 @@ from mmpose_ext.errors import InputError
 from mmpose_ext.inference.files import _natural, list_images
 from mmpose_ext.inference.outputs import plan_outputs
 
-BOTTOMUP = Path(__file__).with_name('tiny_bottomup.py')
-
-
-def save_random_weights(config, path) -> str:
-    model = build_pose_estimator(Config.fromfile(config).model)
-    torch.save(dict(state_dict=model.state_dict(), meta={}), path)
-    return str(path)
-
-
-def list_files(folder):
-    return sorted(folder.iterdir())
-
 
 def load(*arguments):
     parser = argparse.ArgumentParser()
@@ -50,28 +35,26 @@ def load(*arguments):
     )
 
 
-def test_models(tiny_config, tiny_detector, toy_persons, tmp_path):
-    weights = save_random_weights(tiny_config, tmp_path / 'random.pth')
+def test_models(pose_model, bottomup_model, tiny_detector):
     config, checkpoint = tiny_detector
     detector = ['--det-config', config, '--det-checkpoint', checkpoint]
-    model, found = load(tiny_config, weights)
+    model, found = load(*pose_model)
     assert type(model).__name__ == 'TopdownPoseEstimator'
     assert found is None
-    _, found = load(tiny_config, weights, *detector, '--score-thr', '0.7')
+    _, found = load(*pose_model, *detector, '--score-thr', '0.7')
     assert found.score_thr == 0  # that of PoseEstimation sees all boxes
 
     for half in (detector[:2], detector[2:]):
         with pytest.raises(InputError, match='belong together'):
-            load(tiny_config, weights, *half)
+            load(*pose_model, *half)
     with pytest.raises(InputError, match='another architecture'):
-        load(tiny_config, weights, *detector[:3], weights)
+        load(*pose_model, *detector[:3], pose_model[1])
 
-    weights = save_random_weights(BOTTOMUP, tmp_path / 'bottomup.pth')
-    model, found = load(BOTTOMUP, weights)
+    model, found = load(*bottomup_model)
     assert type(model).__name__ == 'BottomupPoseEstimator'
     assert found is None
     with pytest.raises(InputError, match=r'finds the persons itself.*tiny_d'):
-        load(BOTTOMUP, weights, *detector)
+        load(*bottomup_model, *detector)
 
 
 @pytest.fixture
@@ -164,7 +147,7 @@ def test_the_order_is_total(names, random):
     assert sorted(paths, key=_natural) == order
 
 
-def test_images_are_drawn(tmp_path, capsys):
+def test_images_are_drawn(tmp_path, capsys, monkeypatch):
     meta = dict(dataset_name='x', keypoint_id2name={0: 'a'}, skeleton_links=[])
     parser = argparse.ArgumentParser()
     add_image_arguments(parser, 2, 'images')
@@ -188,6 +171,9 @@ def test_images_are_drawn(tmp_path, capsys):
         threshold.select(scores)
         return [dict(score=score) for score in scores], 255 - image
 
+    old = outputs[tmp_path / '3.png'].prediction
+    old.parent.mkdir(parents=True)
+    old.write_text('old')  # stays, since there is no new one
     with pytest.raises(SystemExit, match='1'):
         draw_images(args, outputs, meta, find, draw, threshold)
     assert batches == [['1', '2'], ['4'], ['5']]
@@ -197,8 +183,10 @@ def test_images_are_drawn(tmp_path, capsys):
     assert 'no person' not in printed.err
     names = ', '.join(f"'{tmp_path / name}.png'" for name in '34')
     assert printed.err.endswith(f'3 of 5 images done; skipped: {names}\n')
-    for kind in ('visualizations', 'predictions'):
-        assert [path.stem for path in list_files(out / kind)] == [*'125']
+    assert old.read_text() == 'old'
+    for kind, names in (('visualizations', '125'), ('predictions', '1235')):
+        found = sorted(path.stem for path in (out / kind).iterdir())
+        assert found == [*names]
     assert json.loads((out / 'predictions/2.json').read_text()) == dict(
         meta_info=dict(
             dataset_name='x', keypoint_names=['a'], skeleton_links=[],
@@ -214,6 +202,17 @@ def test_images_are_drawn(tmp_path, capsys):
     threshold = ScoreThreshold(0.6)
     draw_images(args, outputs, meta, find, draw, threshold)
     assert 'the highest score was 0.5,' in capsys.readouterr().err
+
+    # Neither a defect nor a full disk is the fault of an image.
+    with pytest.raises(ZeroDivisionError):
+        draw_images(args, outputs, meta, find, lambda item: 1 / 0, threshold)
+
+    def fail(*_):
+        raise OSError(28, 'No space left on device')
+
+    monkeypatch.setattr('os.replace', fail)
+    with pytest.raises(OSError, match='No space left'):
+        draw_images(args, outputs, meta, find, draw, threshold)
 
 
 @pytest.mark.parametrize('value', [float('nan'), float('inf'), '0.3', None])
