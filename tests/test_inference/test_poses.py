@@ -1,7 +1,5 @@
 """The poses of the persons of one image."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -9,7 +7,6 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from mmengine.structures import InstanceData
 from mmpose.apis import inference_bottomup, inference_topdown
-from mmpose.models import build_pose_estimator
 from mmpose.structures import PoseDataSample
 
 from mmpose_ext.errors import InputError
@@ -22,33 +19,30 @@ from mmpose_ext.inference.poses import (
     load_pose_model,
 )
 
-BOTTOMUP = Path(__file__).parents[1] / 'tiny_bottomup.py'
+
+@pytest.fixture
+def weights(pose_model, tmp_path):
+    """With metainfo that differs from the config's."""
+    meta = dict(num_keypoints=17, flip_indices=list(range(17)))
+    checkpoint = torch.load(pose_model[1])
+    checkpoint['meta'] = dict(dataset_meta=meta)
+    torch.save(checkpoint, tmp_path / 'random.pth')
+    return str(tmp_path / 'random.pth')
 
 
 @pytest.fixture
-def weights(tiny_config, tmp_path):
-    torch.manual_seed(0)
-    with DefaultScope.overwrite_default_scope('mmpose'):
-        model = build_pose_estimator(Config.fromfile(tiny_config).model)
-    path = tmp_path / 'random.pth'
-    meta = dict(
-        dataset_meta=dict(num_keypoints=17, flip_indices=list(range(17)))
+def model(pose_model):
+    """A top-down model, which tests may change."""
+    return load_pose_model(
+        Config.fromfile(pose_model[0]), pose_model[1], 'cpu'
     )
-    torch.save(dict(state_dict=model.state_dict(), meta=meta), path)
-    return str(path)
 
 
 @pytest.fixture
-def bottomup(tmp_path):
+def bottomup(bottomup_model):
     """A bottom-up model that finds five persons anywhere."""
-    torch.manual_seed(0)
-    config = Config.fromfile(BOTTOMUP)
-    model = build_pose_estimator(config.model)
-    model.head.heatmap_conv_layers[-1].bias.data.fill_(0.5)
-    model.head.displacement_conv_layers[-1].weight.data.normal_(0, 12)
-    path = tmp_path / 'bottomup.pth'
-    torch.save(dict(state_dict=model.state_dict(), meta={}), path)
-    return load_pose_model(config, str(path), 'cpu')
+    config, checkpoint = bottomup_model
+    return load_pose_model(Config.fromfile(config), checkpoint, 'cpu')
 
 
 @pytest.fixture
@@ -56,8 +50,7 @@ def image(toy_persons):
     return read_image(toy_persons / 'val/000000000001.jpg')
 
 
-def test_poses_of_boxes(tiny_config, weights, image):
-    model = load_pose_model(Config.fromfile(tiny_config), weights, 'cpu')
+def test_poses_of_boxes(model, image):
     boxes = np.array(
         [[5, 5, 90, 150, 0.9], [60, 9, 200, 180, 0.5], [0, 0, 60, 50, 0.3]],
         dtype=np.float32,
@@ -80,8 +73,7 @@ def test_poses_of_boxes(tiny_config, weights, image):
     assert kept.bbox_scores == poses.bbox_scores[:2]
 
 
-def test_without_boxes_the_image_is_a_person(tiny_config, weights, image):
-    model = load_pose_model(Config.fromfile(tiny_config), weights, 'cpu')
+def test_without_boxes_the_image_is_a_person(model, image):
     assert not is_bottomup(model)
     poses = estimate_poses(model, image)
     boxes = np.array([[0, 0, 256, 192, 1]], dtype=np.float32)
@@ -91,71 +83,46 @@ def test_without_boxes_the_image_is_a_person(tiny_config, weights, image):
     assert poses.bbox_scores == [1]
 
 
-def test_nobody(tiny_config, weights, image):
-    model = load_pose_model(Config.fromfile(tiny_config), weights, 'cpu')
-    poses = estimate_poses(model, image, np.empty((0, 5), np.float32))
-    assert poses.keypoints.shape == (0, 17, 2)
-    assert poses.keypoint_scores.shape == (0, 17)
-    assert poses.bboxes.shape == (0, 4)
-
-
 def test_the_meta_of_the_weights_comes_first(tiny_config, weights):
     model = load_pose_model(Config.fromfile(tiny_config), weights, 'cpu')
     assert set(model.dataset_meta) == {'num_keypoints', 'flip_indices'}
     assert not model.training
 
 
-@pytest.mark.parametrize(
-    'meta, message',
-    [
-        (
-            {},
-            "'num_keypoints' of its dataset_meta, got None",
-        ),
+def test_a_wrong_meta_of_the_weights(pose_model, tmp_path):
+    checkpoint = torch.load(pose_model[1])
+    path = tmp_path / 'odd.pth'
+    for meta, message in [
+        ({}, "'num_keypoints' of its dataset_meta, got None"),
         (dict(num_keypoints='17'), "got '17'"),
         ([17], "expected a dict under 'dataset_meta', got list"),
-    ],
-)
-def test_a_wrong_meta_of_the_weights(
-    meta, message, tiny_config, weights, tmp_path
-):
-    checkpoint = torch.load(weights)
-    path = tmp_path / 'odd.pth'
-    torch.save(dict(checkpoint, meta=dict(dataset_meta=meta)), path)
-    with pytest.raises(InputError, match=message):
-        load_pose_model(Config.fromfile(tiny_config), str(path), 'cpu')
+    ]:
+        torch.save(dict(checkpoint, meta=dict(dataset_meta=meta)), path)
+        with pytest.raises(InputError, match=message):
+            load_pose_model(Config.fromfile(pose_model[0]), str(path), 'cpu')
 
 
-@pytest.mark.parametrize(
-    'model, message',
-    [
+def test_configs_that_are_not_of_pose_models(tiny_config):
+    config = Config.fromfile(tiny_config)
+    config.pop('model')
+    for model, message in [
         (dict(backbone=dict(type='ResNet')), r"got \{'backbone'"),
         (dict(type=None), "got {'type': None}"),
         ('HRNet', "type of a pose estimator, got 'HRNet'"),
-    ],
-)
-def test_models_without_a_type(model, message, tiny_config, weights):
-    config = Config.fromfile(tiny_config)
-    config.pop('model')
-    config.model = model
-    with pytest.raises(InputError, match=message) as caught:
-        load_pose_model(config, weights, 'cpu')
-    assert str(tiny_config) in str(caught.value)
-
-
-@pytest.mark.parametrize('key', ['model', 'test_dataloader'])
-def test_configs_that_are_no_pose_models(key, tiny_config, weights):
-    config = Config.fromfile(tiny_config)
-    for change in (
-        lambda: config.update({key: None}),
-        lambda: config.pop(key),
-    ):
-        change()
+        (None, "expected a 'model' in it"),
+    ]:
+        config.model = model
+        with pytest.raises(InputError, match=message) as caught:
+            load_pose_model(config, 'x.pth', 'cpu')
+        assert str(tiny_config) in str(caught.value)
+    for key in ('model', 'test_dataloader'):
+        config = Config.fromfile(tiny_config)
+        config.pop(key)
         with pytest.raises(InputError, match=f"expected a '{key}' in it"):
-            load_pose_model(config, weights, 'cpu')
+            load_pose_model(config, 'x.pth', 'cpu')
 
 
-def test_steps_share_the_scope_of_the_config(tiny_config, weights, image):
+def test_steps_share_the_scope_of_the_config(tiny_config, weights):
     config = Config.fromfile(tiny_config)
     pipeline = config.test_dataloader.dataset.pipeline
     for step in pipeline:
@@ -220,9 +187,10 @@ def test_bottomup_in_no_scope(bottomup, image, monkeypatch):
     np.testing.assert_array_equal(found.keypoints, expected.keypoints)
 
 
-def test_bottomup_nobody(bottomup, image):
+def test_nobody(model, bottomup, image):
     bottomup.head.heatmap_conv_layers[-1].bias.data.fill_(-9)
     for poses in (
+        estimate_poses(model, image, np.empty((0, 5), np.float32)),
         estimate_poses(bottomup, image),
         estimate_poses(bottomup, image, score_thr=0.5),
     ):
@@ -248,26 +216,12 @@ def test_mistakes(tiny_config, tiny_detector, weights):
     detector.train_dataloader = detector.test_dataloader = loader
     with pytest.raises(InputError, match=message):
         load_pose_model(detector, weights, 'cpu')
-    for key in ('model', 'test_dataloader'):
-        config = Config.fromfile(tiny_config)
-        config.pop(key)
-        with pytest.raises(InputError, match=f"expected a '{key}' in it"):
-            load_pose_model(config, weights, 'cpu')
 
 
-@pytest.mark.parametrize(
-    ('name', 'value'),
-    [
-        ('batch_size', 0),
-        ('batch_size', -3),
-        ('batch_size', 2.0),
-        ('score_thr', float('nan')),
-        ('score_thr', None),
-    ],
-)
-def test_numbers_that_are_none(name, value, bottomup, image):
-    with pytest.raises(ValueError, match=f'^{name} must be .*{value!r}$'):
-        estimate_poses(bottomup, image, **{name: value})
+def test_wrong_arguments(bottomup, image):
+    for name, value in [('batch_size', 0), ('score_thr', float('nan'))]:
+        with pytest.raises(ValueError, match=f'^{name} must be .*{value!r}$'):
+            estimate_poses(bottomup, image, **{name: value})
 
 
 def test_images_that_are_too_large(bottomup):
