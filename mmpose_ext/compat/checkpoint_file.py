@@ -8,7 +8,16 @@ import reprlib
 import tarfile
 import threading
 from collections import Counter, OrderedDict
-from typing import Any, BinaryIO, Callable, Dict, Mapping, Optional, Union
+from typing import (
+    Any,
+    BinaryIO,
+    Callable,
+    Dict,
+    Iterator,
+    Mapping,
+    Optional,
+    Union,
+)
 from urllib.error import URLError
 from urllib.parse import urlparse
 
@@ -220,12 +229,33 @@ def load_checkpoint(
     name = 'the opened file' if is_open else os.path.expanduser(file)
     if not (is_open or os.path.isfile(name)):
         raise InputError(f"there is no checkpoint file '{name}'")
+    with (
+        _explained(name),
+        contextlib.nullcontext(file) if is_open else open(name, 'rb') as f,
+    ):
+        _refuse_other_formats(f, name)
+        return torch.load(f, map_location, _SafePickle, weights_only=False)
+
+
+def load_pickle(path: str) -> Any:
+    """As :func:`load_checkpoint`, of a pickle without torch's archive.
+
+    Args:
+        path (str): The file, also one that Python 2 has written.
+
+    Raises:
+        InputError: If it is broken, or asks for anything that a checkpoint
+            does not need, which is named.
+    """
+    with _explained(path), open(path, 'rb') as f:
+        return _Unpickler(f, encoding='latin1').load()
+
+
+@contextlib.contextmanager
+def _explained(name: str) -> Iterator[None]:
+    """Errors of reading a checkpoint, as those of the input."""
     try:
-        with (
-            contextlib.nullcontext(file) if is_open else open(name, 'rb')
-        ) as f:
-            _refuse_other_formats(f, name)
-            return torch.load(f, map_location, _SafePickle, weights_only=False)
+        yield
     except _Forbidden as e:
         raise InputError(
             f"the checkpoint '{name}' asks for {e}, which is none of what a "

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..checks import check_file
-from ..compat.checkpoint_file import _Forbidden, _Unpickler, load_checkpoint
+from ..compat.checkpoint_file import load_checkpoint, load_pickle
 from ..errors import InputError
 
 # A weight of each backbone in Caffe2's names, from which training starts.
@@ -37,7 +37,7 @@ def read_detectron2_weights(path: str) -> Dict[str, Tensor]:
     """
     check_file(path, 'checkpoint')
     if path.endswith('.pkl'):
-        content = _read_pickle(path)
+        content = load_pickle(path)
     else:
         content = load_checkpoint(path, map_location='cpu')
     if not isinstance(content, Mapping):
@@ -62,24 +62,6 @@ def read_detectron2_weights(path: str) -> Dict[str, Tensor]:
         re.sub(r'^module\.', '', str(key)): _to_tensor(path, key, value)
         for key, value in weights.items()
     }
-
-
-def _read_pickle(path: str) -> Any:
-    try:
-        with open(path, 'rb') as f:
-            # The ImageNet backbones were written by Python 2.
-            return _Unpickler(f, encoding='latin1').load()
-    except _Forbidden as e:
-        raise InputError(
-            f"the checkpoint '{path}' asks for {e}, which is none of what a "
-            'checkpoint of Detectron2 needs (numpy arrays, numbers, strings, '
-            'containers); nothing was run'
-        ) from None
-    except Exception as e:
-        raise InputError(
-            f"cannot read the checkpoint '{path}', is it whole? "
-            f'{type(e).__name__}: {e}'
-        ) from e
 
 
 def _to_tensor(path: str, key: Any, value: Any) -> Tensor:

@@ -1,7 +1,7 @@
-"""Whether the parts of the description of an exported model fit together.
+"""Whether the parts of an exported model's description fit together.
 
-Each part may be in order alone, and poses still be nonsense, or the first
-image end in an error of NumPy's.
+Each part may be valid alone, and the poses still be nonsense, or the first
+image raise an error in NumPy.
 """
 
 from typing import Any, List, Optional, Sequence
@@ -11,16 +11,16 @@ _Shape = Sequence[Optional[int]]
 
 
 def expect(good: Any, where: str, value: Any, expected: str) -> None:
-    """Check what a description says.
+    """Check a value of a description.
 
     Args:
         good (Any): Whether it is as expected.
         where (str): Its place.
-        value (Any): What stands there.
-        expected (str): What should.
+        value (Any): The value.
+        expected (str): What was expected.
 
     Raises:
-        ValueError: It is not.
+        ValueError: If it is not ``good``.
     """
     if not good:
         text = repr(value)
@@ -97,7 +97,7 @@ def _check_steps(pipeline: list, kind: str) -> None:
 
 
 def _check_numbers(node: Any, where: str) -> None:
-    """Check sizes, and the sigma of codecs, wherever they stand."""
+    """Check sizes, and the sigma of codecs, at any depth."""
     if isinstance(node, (list, tuple)):
         for i, item in enumerate(node):
             _check_numbers(item, f'{where}[{i}]')

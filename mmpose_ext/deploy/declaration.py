@@ -1,10 +1,10 @@
-"""What the description of an exported model may say.
+"""What the description of an exported model may contain.
 
 A config may name any function of any module, which is then called: it is a
-program. The description in an exported file comes from elsewhere. It may name
+program. The description in an exported file is not trusted. It may name
 the classes that MMPose's registries hold, at the places where their kinds
 belong, with plain values as arguments, and that is checked before anything is
-built of it.
+built from it.
 """
 
 import inspect
@@ -44,7 +44,7 @@ MAX_NUMBER = 2**14
 _NAME = re.compile('[A-Za-z][A-Za-z0-9_]*')
 # Without what makes a path, a URL or a name in a module.
 _WORD = re.compile('[A-Za-z0-9_ +-]{0,100}')
-# What reads weights or files, by whatever class takes it.
+# Arguments that read weights or files, in any class.
 FILE_KEYS = (
     *('init_cfg', 'pretrained', 'checkpoint', 'metainfo', 'from_file'),
     *('backend_args', 'file_client_args'),
@@ -59,10 +59,10 @@ def check_declaration(metadata: dict) -> None:
 
     Args:
         metadata (dict): As of :func:`~mmpose_ext.deploy.metadata.unpack`.
-            MMPose's scope, which older files name, is taken out of it.
+            MMPose's scope, which older files name, is removed from it.
 
     Raises:
-        ValueError: Names the first place where it says anything else.
+        ValueError: Names the first place where it contains anything else.
     """
     _check_head_lines(metadata)
     _check_model(metadata['model'])
@@ -179,11 +179,11 @@ def _is_layer(cls: type) -> bool:
 
 
 def _is_transform(cls: type) -> bool:
-    """Whether it makes something of an image that is there.
+    """Whether it works on an image that is loaded already.
 
-    Left out is what reads files, what builds classes of other packages by
-    their names, what takes an image from another entry than ``img``, and what
-    needs a dataset or makes several samples.
+    Refused are transforms that read files, build classes of other packages by
+    their names, take an image from another entry than ``img``, need a dataset
+    or make several samples.
     """
     reads = issubclass(cls, (LoadAnnotations, LoadImageFromFile))
     return (

@@ -1,4 +1,4 @@
-"""A model exported, and compared with what it was made of."""
+"""Export a model, and compare the file with the original."""
 
 import shutil
 import zlib
@@ -37,7 +37,7 @@ KEYPOINT_TOLERANCE = 0.1
 
 @dataclass
 class Recording:
-    """What a PyTorch model takes and gives where a runtime shall take over.
+    """Inputs and outputs of a PyTorch model where a runtime replaces it.
 
     Attributes:
         images (list[Tensor]): Inputs of its network.
@@ -56,14 +56,14 @@ def record(
     samples: Iterable[Sample],
     max_inputs: Optional[int] = None,
 ) -> Recording:
-    """Let a model work on images, and record it.
+    """Run a model on images, and record its inputs and poses.
 
     Args:
         model (BasePoseEstimator): As of
             :func:`~mmpose_ext.inference.poses.load_pose_model`.
         samples (Iterable[Sample]): The images.
-        max_inputs (int, optional): No further image is taken once the network
-            has had so many inputs. Defaults to ``None``, all are.
+        max_inputs (int, optional): Stop once the network has had this many
+            inputs. Defaults to ``None``, all images.
 
     Raises:
         InputError: The model is of a kind that cannot be exported, or its
@@ -76,7 +76,7 @@ def record(
             if max_inputs and sum(map(len, images)) >= max_inputs:
                 break
     if not images:
-        raise InputError('expected images for the model to look at, got none')
+        raise InputError('expected images to run the model on, got none')
     return Recording(images, parts, poses)
 
 
@@ -133,8 +133,7 @@ def quantize_model(
         out (str | Path): The ``.xml`` file to write.
         recording (Recording): What :func:`record` has returned for the
             calibration images.
-        max_samples (int): No more inputs than so many are looked at. Defaults
-            to 300.
+        max_samples (int): How many inputs are used at most. Defaults to 300.
     """
     network = PoseNetwork(model)
     metadata = _metadata(model, network, recording)
@@ -154,7 +153,7 @@ def compare(
     samples: Sequence[Sample],
     recording: Recording,
 ) -> Tuple[float, float]:
-    """How far an exported model is from that in PyTorch.
+    """Compare an exported model with the one in PyTorch.
 
     Args:
         model (BasePoseEstimator): The model in PyTorch.
@@ -170,7 +169,7 @@ def compare(
         maximum, count where their scores differ.
 
     Raises:
-        InputError: The head cannot do with what its ``forward`` gives.
+        InputError: The head needs more than what its ``forward`` returns.
     """
     modules = {'': PoseNetwork(model), **PoseNetwork(model).parts()}
     inputs = {'': recording.images, **recording.parts}
@@ -195,7 +194,7 @@ def compare(
         except Exception as e:
             raise InputError(
                 f'{type(model.head).__name__} cannot be exported: its predict '
-                f'does not work on what its forward gives alone ({e})'
+                f'needs more than what its forward returns ({e})'
             ) from e
         if found.keypoints.shape != pose.keypoints.shape:
             return difference, np.inf
@@ -213,7 +212,7 @@ def compare(
 
 
 def check_agreement(difference: float, distance: float) -> None:
-    """Check that an exported model is the one in PyTorch.
+    """Check that an exported model agrees with the one in PyTorch.
 
     Args:
         difference (float): Of :func:`compare`.

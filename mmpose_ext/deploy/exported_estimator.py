@@ -16,8 +16,7 @@ from ..errors import InputError
 from .consistency import check_fit
 from .formats import part_path
 from .network import check_size, kind_of, unflatten
-from .openvino_file import check_no_link
-from .runtimes import Network, first_line, open_network
+from .runtimes import Network, check_no_link, first_line, open_network
 
 # What a head's layers may hold in all, which are built but not used: those of
 # the largest have 1e8.

@@ -177,7 +177,7 @@ def _sizes_stay_open() -> Any:
 
 
 def _save_openvino(model: Any, path: Path, metadata: str) -> None:
-    """Write both files; the one that names the other last."""
+    """Write both files, the one that names the other last."""
     openvino = require('openvino')
     model.set_rt_info(metadata, [KEY])
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -194,7 +194,7 @@ def _save_openvino(model: Any, path: Path, metadata: str) -> None:
                 raise OSError(errno.EIO, reason, str(path)) from e
 
         save()
-        # To tell weights that were cut off or mixed up.
+        # Detects weights that are cut off or of another file.
         checksum = zlib.crc32(weights.read_bytes())
         model.set_rt_info(str(checksum), [f'{KEY}_bin'])
         save()

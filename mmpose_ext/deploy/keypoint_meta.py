@@ -1,4 +1,4 @@
-"""The ``dataset_meta`` of an exported model: what its keypoints are."""
+"""The ``dataset_meta`` of an exported model, which describes keypoints."""
 
 from typing import Any, Dict, Tuple, Union
 
@@ -27,10 +27,10 @@ KEYS = (
 
 
 def check_keypoint_meta(meta: Any) -> None:
-    """Check that it describes keypoints and nothing else.
+    """Check that a ``dataset_meta`` describes keypoints and nothing else.
 
-    MMPose puts all of it into what its transforms work on, so that an entry
-    of another name could take the place of the image or its path.
+    MMPose copies all of it into the dict that its transforms work on, where an
+    entry of another name could replace the image or its path.
 
     Args:
         meta (Any): The ``dataset_meta``.

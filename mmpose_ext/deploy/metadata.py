@@ -1,4 +1,4 @@
-"""What an exported file carries besides the network, as text."""
+"""The description that an exported file carries, as text."""
 
 import ast
 import math
@@ -59,8 +59,8 @@ def pack(value: Any) -> str:
 def unpack(text: str, path: str) -> dict:
     """Read what :func:`pack` has made of a dict; nothing is executed.
 
-    Whether a model may be built of it, is for
-    :func:`~mmpose_ext.deploy.declaration.check_declaration` to say.
+    Whether a model may be built from it is checked by
+    :func:`~mmpose_ext.deploy.declaration.check_declaration`.
 
     Args:
         text (str): The text.
@@ -80,7 +80,7 @@ def unpack(text: str, path: str) -> dict:
     ) as e:
         raise InputError(
             f"exported file '{path}' is broken: its description of the model "
-            f'cannot be read ({e})'
+            f'cannot be parsed ({e})'
         ) from e
     found = value.get('format')
     # Arrays have no single truth value.
@@ -111,13 +111,13 @@ def describe(
         model (BasePoseEstimator): As of
             :func:`~mmpose_ext.inference.poses.load_pose_model`.
         structure (str): See :func:`~mmpose_ext.deploy.network.unflatten`.
-        weights (int): A checksum of the weights, which tells which files
-            belong together.
+        weights (int): A checksum of the weights; files with the same belong
+            together.
         kind (str): ``'topdown'`` or ``'bottomup'``.
         parts (Sequence[str]): Names of the parts beside the network.
 
     Raises:
-        InputError: The model has settings that are not taken along.
+        InputError: The model has settings that cannot be exported.
     """
     config = model.cfg
     estimator = _as_dict(config.model)
@@ -130,8 +130,8 @@ def describe(
         estimator.pop(key, None)
     if estimator.pop('metainfo', None):
         raise InputError(
-            'a model with metainfo of its own cannot be exported: it takes '
-            'the place of that of the images in every prediction'
+            'a model with its own metainfo cannot be exported: it replaces '
+            'that of the images in every prediction'
         )
     (estimator.get('data_preprocessor') or {}).pop('batch_augments', None)
     pipeline = config.test_dataloader.dataset.pipeline
@@ -191,10 +191,10 @@ def _plain(value: Any) -> Any:
 
 
 def _check_text(text: str) -> None:
-    """Keep from Python's parser what could exhaust or crash it.
+    """Refuse what could exhaust or crash Python's parser.
 
-    That are deep nesting, and chains of operators, calls or indices, which
-    are as deep to the parser.
+    That is deep nesting, and chains of operators, calls or indices, which
+    are as deep for the parser.
     """
     if len(text) > MAX_LENGTH:
         raise ValueError(

@@ -14,11 +14,11 @@ SIZE_FACTOR = 32
 
 
 class PoseNetwork(nn.Module):
-    """What a pose estimator is between pre-processing and decoding.
+    """The network of a pose estimator, from images to maps.
 
-    That is its backbone, its neck, and its head's ``forward``; of a head that
-    returns a list of equal maps, which are those of its stages, only the last,
-    as the ``predict`` of such heads takes no other.
+    It is the backbone, the neck, and the head's ``forward``. Of a head that
+    returns a list of equal maps, one per stage, only the last is kept, because
+    the ``predict`` of such heads uses no other.
 
     Args:
         model (BasePoseEstimator): A top-down or bottom-up estimator.
@@ -49,12 +49,12 @@ class PoseNetwork(nn.Module):
             tuple[Tensor, ...]: The maps.
 
         Raises:
-            InputError: The head's ``forward`` gives no tensors.
+            InputError: The head's ``forward`` returns no tensors.
         """
         return flatten(self.outputs(images))
 
     def outputs(self, images: Tensor) -> Any:
-        """As :meth:`forward`, but in what the head puts them."""
+        """Like :meth:`forward`, in the head's container."""
         outputs = self.model.head.forward(self.model.extract_feat(images))
         if isinstance(outputs, list):
             # Stages have equal maps; batch and size are open in an export.
@@ -83,7 +83,7 @@ def kind_of(model: BasePoseEstimator) -> str:
 
 
 def check_size(images: Tensor, what: str) -> None:
-    """Check that a bottom-up network can halve images as often as it does.
+    """Check that a bottom-up network can halve the images often enough.
 
     Args:
         images (Tensor): Of shape (..., H, W).
@@ -107,7 +107,7 @@ def flatten(outputs: Any) -> Tuple[Tensor, ...]:
         outputs (Any): A tensor, or a list or tuple of tensors.
 
     Raises:
-        InputError: They are anything else.
+        InputError: It returns anything else.
     """
     tensors = (outputs,) if isinstance(outputs, Tensor) else outputs
     if isinstance(tensors, (list, tuple)) and all(
@@ -141,7 +141,7 @@ def structure_of(outputs: Any) -> str:
 def record_inputs(
     model: BasePoseEstimator,
 ) -> Iterator[Tuple[List[Tensor], Dict[str, List[Tensor]]]]:
-    """Record what goes into a network and its parts.
+    """Record the inputs of a network and its parts.
 
     Args:
         model (BasePoseEstimator): The estimator.

@@ -1,12 +1,11 @@
-"""What an ``.onnx`` file carries and refers to, before a runtime reads it.
+"""The texts and references of an ``.onnx`` file, before a runtime reads it.
 
-ONNX Runtime opens whatever file a tensor's ``external_data`` names. The
-package ``onnx`` could tell, but is not needed to run networks, so that the
+ONNX Runtime opens whatever file a tensor's ``external_data`` names. So the
 file, a `protocol buffer <https://protobuf.dev/programming-guides/encoding>`_,
-is read here as far as its tensors.
+is read here as far as its tensors, without the package ``onnx``, which is not
+needed to run networks.
 """
 
-from pathlib import Path
 from typing import Dict, Iterator, Tuple, Union
 
 from ..errors import InputError
@@ -39,29 +38,11 @@ _FIELDS: Dict[str, Dict[int, str]] = {
 _METADATA = 14
 _NAME, _EXTERNAL_DATA, _DATA_LOCATION = 8, 13, 14
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
-# That of protocol buffers' own readers.
+# As in the readers of protocol buffers.
 _MAX_DEPTH = 100
 _LENGTHS = {_FIXED64: 8, _FIXED32: 4}
 
 _Field = Tuple[int, Union[int, memoryview]]
-
-
-def read_content(path: str) -> bytes:
-    """The bytes of an ``.onnx`` file.
-
-    Args:
-        path (str): The file.
-
-    Raises:
-        InputError: It is larger than ONNX allows.
-    """
-    size = Path(path).stat().st_size
-    if size > MAX_BYTES:
-        raise InputError(
-            f"exported network '{path}' has {size} bytes, expected at most "
-            f'{MAX_BYTES}'
-        )
-    return Path(path).read_bytes()
 
 
 def read_texts(content: bytes, path: str) -> Dict[str, str]:
@@ -94,7 +75,7 @@ def read_texts(content: bytes, path: str) -> Dict[str, str]:
 
 
 class _Outside(Exception):
-    """A tensor that is in another file."""
+    """A tensor whose values are in another file."""
 
 
 def _visit(

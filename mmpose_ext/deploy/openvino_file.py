@@ -1,8 +1,7 @@
-"""What an ``.xml`` file of OpenVINO carries and refers to, before it runs."""
+"""The texts and references of OpenVINO's ``.xml`` files, before they run."""
 
 import math
 import re
-from pathlib import Path
 from typing import Dict, List
 from xml.parsers import expat
 
@@ -13,59 +12,6 @@ MAX_BIN_BYTES = 2**33
 # Networks in networks, as the body of a loop; what reads them is recursive.
 _MAX_DEPTH = 64
 _TEXTS = ('net', 'rt_info')
-
-
-def check_weights(path: str) -> Path:
-    """Check the file of the weights beside an ``.xml`` file.
-
-    Args:
-        path (str): The ``.xml`` file.
-
-    Returns:
-        Path: The ``.bin`` file.
-
-    Raises:
-        InputError: It is missing, is a link, which could lead out of the
-            folder, or is too large.
-    """
-    weights = Path(path).with_suffix('.bin')
-    check_no_link(weights, path)
-    if not weights.is_file():
-        raise InputError(
-            f"weights of the exported network '{weights}' does not exist"
-        )
-    _check_size(weights, MAX_BIN_BYTES)
-    return weights
-
-
-def check_no_link(file: Path, path: str) -> None:
-    """Check that a file which another one refers to lies in its folder.
-
-    Args:
-        file (Path): The file.
-        path (str): The one that refers to it.
-
-    Raises:
-        InputError: It is a link.
-    """
-    if file.is_symlink():
-        raise InputError(
-            f"'{file}', to which '{path}' refers, is a link: expected a file "
-            'in its folder'
-        )
-
-
-def read_content(path: str) -> bytes:
-    """The bytes of an ``.xml`` file.
-
-    Args:
-        path (str): The file.
-
-    Raises:
-        InputError: It is too large.
-    """
-    _check_size(Path(path), MAX_XML_BYTES)
-    return Path(path).read_bytes()
 
 
 def read_texts(content: bytes, path: str, size: int) -> Dict[str, str]:
@@ -104,7 +50,7 @@ class _Broken(Exception):
 
 
 class _Reader:
-    """Takes an ``.xml`` file element by element.
+    """Reads an ``.xml`` file element by element.
 
     Args:
         size (int): Bytes of the weights.
@@ -151,12 +97,3 @@ class _Reader:
                 f'a constant has offset {offset}, size {size} and shape '
                 f'({shape}), but the weights have {self.size} bytes'
             )
-
-
-def _check_size(path: Path, limit: int) -> None:
-    size = path.stat().st_size
-    if size > limit:
-        raise InputError(
-            f"exported network '{path}' has {size} bytes, expected at most "
-            f'{limit}'
-        )

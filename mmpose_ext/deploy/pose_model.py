@@ -30,8 +30,8 @@ class PoseModel:
         poses = model(cv2.imread('image.jpg'), boxes)
         poses.keypoints, poses.keypoint_scores
 
-    Threads can share it once it is loaded; each call gives what it would give
-    alone. Nothing that is written in a file runs, see ``docs/security.md``.
+    Threads can share it once it is loaded; calls do not influence each other.
+    Nothing that is written in a file runs, see ``docs/security.md``.
 
     Args:
         path (str | Path): The ``.onnx`` or ``.xml`` file.
@@ -112,9 +112,9 @@ class PoseModel:
 
 
 def use_exported(config: Config, file: str) -> None:
-    """Let a config's model be an exported one.
+    """Replace a config's model by an exported one.
 
-    The config's ``test_cfg`` remains, and so does what is not its model.
+    The config's ``test_cfg`` remains, and so does everything but its model.
 
     Args:
         config (Config): The config, changed in place.
@@ -135,7 +135,7 @@ def use_exported(config: Config, file: str) -> None:
         )
     if config.model.get('test_cfg') is not None:
         model.update(test_cfg=config.model.test_cfg)
-    # Not what the old model had: keys of a dict would be merged.
+    # An assignment alone would merge the keys of both dicts.
     config.pop('model')
     config.model = model
     config.load_from = None

@@ -8,6 +8,7 @@ from typing import Any, Dict, List, Optional, Sequence, Union
 
 import numpy as np
 
+from ..arguments import positive_int
 from ..checks import check_file
 from ..errors import InputError
 from . import onnx_file, openvino_file
@@ -54,9 +55,9 @@ def openvino_core() -> Any:
 
     A core's part for the CPU gives the thread a stack for its signal
     handlers, and frees it when the core goes, even if another core has noted
-    it as the stack to go back to. Of two cores that end in the order in which
-    they began a freed stack is left, and the next signal, as of a data
-    loader's worker that ends, kills the process (OpenVINO 2026.4).
+    it as the stack to return to. If two cores end in the order in which they
+    began, a freed stack remains, and the next signal, such as that of a data
+    loader's worker which ends, kills the process (OpenVINO 2026.4).
 
     Raises:
         InputError: OpenVINO is not installed.
@@ -92,7 +93,10 @@ def open_network(
         InputError: There is no such file, it is broken, refers to files
             outside its folder, or is no network from one tensor of floats to
             others; or the runtime is missing or cannot use the device.
+        ValueError: ``num_threads`` is not a positive integer.
     """
+    if num_threads is not None:
+        positive_int('num_threads', num_threads)
     path = str(path)
     suffix = Path(path).suffix.lower()
     if suffix not in SUFFIXES:
@@ -121,7 +125,7 @@ class Network:
     _texts: Dict[str, str]
 
     def __deepcopy__(self, memo: dict) -> 'Network':
-        # As for an EMA of the weights, of which there are none.
+        # There are no weights that a copy could average.
         return self
 
     def __call__(self, inputs: np.ndarray) -> List[np.ndarray]:
@@ -219,7 +223,7 @@ class OnnxNetwork(Network):
         options.add_session_config_entry('session.load_model_format', 'ONNX')
         if num_threads:
             options.intra_op_num_threads = num_threads
-        content = onnx_file.read_content(path)
+        content = _read_bytes(path, onnx_file.MAX_BYTES)
         self._texts = onnx_file.read_texts(content, path)
         if _SEAL_START in content and seal(content) != content:
             raise InputError(f"exported network '{path}' is broken")
@@ -255,8 +259,11 @@ class OpenVinoNetwork(Network):
                 f"OpenVINO cannot use device '{device}': expected one of "
                 f'{[name.lower() for name in core.available_devices]}'
             )
-        file = openvino_file.check_weights(path)
-        content, weights = openvino_file.read_content(path), file.read_bytes()
+        file = Path(path).with_suffix('.bin')
+        check_no_link(file, path)
+        check_file(str(file), 'weights of the exported network')
+        content = _read_bytes(path, openvino_file.MAX_XML_BYTES)
+        weights = _read_bytes(file, openvino_file.MAX_BIN_BYTES)
         self._texts = openvino_file.read_texts(content, path, len(weights))
         expected = self._texts.get(f'{KEY}_bin')
         if expected and expected != str(zlib.crc32(weights)):
@@ -299,6 +306,33 @@ class OpenVinoNetwork(Network):
         return outputs
 
 
+def check_no_link(file: Path, path: str) -> None:
+    """Check that a file which another one refers to lies in its folder.
+
+    Args:
+        file (Path): The file.
+        path (str): The one that refers to it.
+
+    Raises:
+        InputError: It is a link, which could lead out of the folder.
+    """
+    if file.is_symlink():
+        raise InputError(
+            f"'{file}', to which '{path}' refers, is a link: expected a file "
+            'in its folder'
+        )
+
+
+def _read_bytes(path: Union[str, Path], limit: int) -> bytes:
+    size = Path(path).stat().st_size
+    if size > limit:
+        raise InputError(
+            f"exported network '{path}' has {size} bytes, expected at most "
+            f'{limit}'
+        )
+    return Path(path).read_bytes()
+
+
 def seal(content: bytes) -> bytes:
     """Put the checksum of an ``.onnx`` file into its entry for it.
 
@@ -339,7 +373,7 @@ def _broken(path: str, runtime: str, error: Exception) -> InputError:
 
 
 def first_line(error: Exception) -> str:
-    """The first line of an error's message that says what is wrong.
+    """The first informative line of an error's message.
 
     Args:
         error (Exception): As native code raises it, with its stack below.

@@ -1,4 +1,4 @@
-"""Images for an exported model to be compared or calibrated on."""
+"""Images on which an exported model is compared or calibrated."""
 
 import random
 from collections import defaultdict
@@ -12,7 +12,7 @@ from ..errors import InputError
 from ..inference.files import read_image
 from ..synthetic.scene import compose
 
-# An image, BGR, and the persons of it, (N, 5), x1, y1, x2, y2 and a score;
+# An image, BGR, and the boxes of its persons, (N, 5): x1, y1, x2, y2, score;
 # None for the whole image, or where the model finds them itself.
 Sample = Tuple[np.ndarray, Optional[np.ndarray]]
 Boxes = Dict[str, np.ndarray]
@@ -36,7 +36,7 @@ def read_annotated_boxes(ann_file: str) -> Boxes:
     if len(set(names)) < len(names):
         raise InputError(
             f"annotation file '{ann_file}' has images of the same name in "
-            'different folders, whose persons cannot be told apart'
+            'different folders, whose persons cannot be distinguished'
         )
     rows = defaultdict(list)
     for entry in content['annotations']:
@@ -53,7 +53,7 @@ def read_annotated_boxes(ann_file: str) -> Boxes:
 def read_samples(
     paths: Sequence[Path], boxes: Optional[Boxes] = None
 ) -> Iterator[Sample]:
-    """Read images in a fixed random order, each when it is asked for.
+    """Read images lazily, in a fixed random order.
 
     Args:
         paths (Sequence[Path]): The images.
@@ -79,7 +79,7 @@ def read_samples(
 
 
 def draw_samples(number: int, with_boxes: bool) -> List[Sample]:
-    """Draw persons, where no images are at hand.
+    """Draw persons, where no images are given.
 
     Args:
         number (int): How many images.

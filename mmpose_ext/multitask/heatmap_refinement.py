@@ -29,7 +29,7 @@ def refine_heatmaps(heatmaps: Tensor, offsets: Tensor) -> Tensor:
             f'expected offsets of shape {expected} for heatmaps of shape '
             f'{tuple(heatmaps.shape)}, got {tuple(offsets.shape)}'
         )
-    # Each keypoint's map becomes an image of its own. Half precision could
+    # Each keypoint's map becomes a separate image. Half precision could
     # not even hold the cells' numbers.
     dtype = torch.promote_types(heatmaps.dtype, torch.float32)
     maps = heatmaps.reshape(-1, 1, height, width).to(dtype)

@@ -22,9 +22,9 @@ class LoadMultiTaskAnnotations(LoadAnnotations):
     :class:`CocoPersonDataset`. COCO's are pixel indices: 0.5 is added, as
     Detectron2 does it, so that they are in the boxes' coordinates.
 
-    Like the boxes, the keypoints are taken to be those of the image as it is
-    in the file. Behind a ``Resize``, as in MMDet's test pipelines, both stay
-    in the pixels of the original image.
+    Like the boxes, the keypoints are those of the image in its file: after a
+    ``Resize``, as in MMDet's test pipelines, both stay in the pixels of the
+    original image.
 
     Required Keys:
 
@@ -38,7 +38,7 @@ class LoadMultiTaskAnnotations(LoadAnnotations):
         - gt_keypoints (N, K, 3), float32: x, y in continuous px, and v: 0
           not labelled, 1 occluded, 2 visible. With N = 0, (0, K, 3)
         - keypoints_homography (3, 3), float64: the ``homography_matrix``
-          that the keypoints have been through, which is none
+          already applied to the keypoints
 
     Args:
         with_keypoints (bool): Whether to load the keypoints. Defaults to
@@ -46,7 +46,7 @@ class LoadMultiTaskAnnotations(LoadAnnotations):
         **kwargs: Those of ``LoadAnnotations``.
 
     Raises:
-        ValueError: If the dataset gives no keypoints.
+        ValueError: If the dataset has no keypoints.
     """
 
     def __init__(self, with_keypoints: bool = True, **kwargs):
@@ -73,7 +73,7 @@ class LoadMultiTaskAnnotations(LoadAnnotations):
             'keypoints' in instance for instance in instances
         ):
             raise ValueError(
-                'the dataset gives no keypoints: use CocoPersonDataset, or '
+                'the dataset has no keypoints: use CocoPersonDataset, or '
                 'LoadMultiTaskAnnotations with with_keypoints=False'
             )
         keypoints = np.array(

@@ -23,13 +23,13 @@ class MultiTaskRoIHead(StandardRoIHead):
     From "Offset Allows for Extra Flexibility" (E6691 report, Columbia
     University, 2021), section 3.1 and figure 1. The loss is the sum of all
     heads' losses (equation 1). "The same RoI feature" is read as RoIs of the
-    same feature maps, each head with a pooling of its own, as in Mask R-CNN.
+    same feature maps, each head with its own pooling, as in Mask R-CNN.
 
     The keypoint head learns from the RoIs that were assigned to a person
     with a labelled joint inside the RoI, the mask head from those whose
     person has a mask. Where a batch has no such RoI, and even where it has no
     RoI at all, every loss is there and 0, with gradients of 0 for every
-    parameter: distributed training would wait for them for ever.
+    parameter: distributed training would otherwise wait for ever.
 
     Args:
         keypoint_roi_extractor (dict, optional): Pools the features of the
@@ -53,7 +53,7 @@ class MultiTaskRoIHead(StandardRoIHead):
         super().__init__(*args, **kwargs)
         if self.with_mask and self.share_roi_extractor:
             raise ValueError(
-                'mask_head needs a mask_roi_extractor of its own, got None: '
+                'mask_head needs its own mask_roi_extractor, got None: '
                 'the features of the boxes are those of all persons, with a '
                 'mask or without'
             )
@@ -221,8 +221,8 @@ class MultiTaskRoIHead(StandardRoIHead):
         )
         boxes = rois[:, 1:]
         useful = find_inside(keypoints, visible, boxes).any(dim=1)
-        # Here a training step waits for the device: how many RoIs are there?
-        # An index by bools would wait each time that it is used.
+        # Here a training step waits for the device, for the number of RoIs; an
+        # index by bools would wait at each use.
         useful = useful.nonzero()[:, 0]
         heatmaps = self._keypoint_forward(x, rois[useful])
         return self.keypoint_head.loss(
@@ -326,12 +326,12 @@ def _scale(meta: dict, like: Tensor) -> Tensor:
 
 
 def _positives_with_mask(result, masks):
-    """What of a ``SamplingResult`` the mask head reads, persons with masks."""
+    """The part of a ``SamplingResult`` whose persons have masks."""
     if isinstance(masks, BitmapMasks):  # any() is faster than an area
         has_mask = masks.masks.any(axis=(1, 2))
     else:
         has_mask = masks.areas > 0
-    if has_mask.all():  # known without the device, for which a copy waits
+    if has_mask.all():  # no copy, which would wait for the device
         return result
     kept = result.pos_assigned_gt_inds.new_tensor(has_mask, dtype=torch.bool)
     kept = kept[result.pos_assigned_gt_inds].nonzero()[:, 0]

@@ -29,7 +29,7 @@ class PackMultiTaskInputs(PackDetInputs):
 
     Raises:
         ValueError: If the keys are not about the same number of persons, or
-            the image has been moved since the keypoints were.
+            the image has been transformed since the keypoints were.
     """
 
     mapping_table = dict(

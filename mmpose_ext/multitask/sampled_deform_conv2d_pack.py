@@ -9,10 +9,10 @@ from torch import Tensor
 
 @MODELS.register_module('SampledDCN')
 class SampledDeformConv2dPack(DeformConv2dPack):
-    """mmcv's ``DCN`` by another way on a CPU, with the same weights.
+    """mmcv's ``DCN``, computed differently on a CPU, with the same weights.
 
     Equation 5 is a convolution of values that are read, by bilinear
-    interpolation, at places of their own. Here torch's ``grid_sample`` reads
+    interpolation, at learned places. Here torch's ``grid_sample`` reads
     them, which uses vector instructions and threads in both directions, where
     mmcv's operator has neither. On a GPU, mmcv's operator is used.
 

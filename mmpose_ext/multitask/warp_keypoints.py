@@ -28,11 +28,11 @@ class WarpKeypoints(BaseTransform):
     MMDet's geometric transforms leave keypoints where they are, but its
     ``Resize`` (also inside ``RandomChoiceResize``), ``RandomFlip``,
     ``RandomCrop`` and those of its ``GeomTransform`` family record what they
-    do in ``homography_matrix``. This applies it, and has left and right
-    change places if it mirrors. A keypoint outside of the image is no longer
-    labelled; one on its edge is inside.
+    do in ``homography_matrix``. This applies it, and swaps left and right if
+    it mirrors. A keypoint outside of the image is no longer labelled; one on
+    its edge is inside.
 
-    Place it behind all of them. Transforms that record nothing
+    Place it after all of them. Transforms that record nothing
     (``RandomAffine``, ``Expand``, ``Mosaic`` ...) must not be used.
 
     What has been applied is remembered in ``keypoints_homography``: a second

@@ -262,7 +262,7 @@ def test_metainfo_of_a_model(tiny_config):
     config = load_config(str(tiny_config))
     config.model.metainfo = dict(from_file='a.py')
     model = SimpleNamespace(cfg=config, dataset_meta=GOOD['dataset_meta'])
-    with pytest.raises(InputError, match='metainfo of its own cannot be exp'):
+    with pytest.raises(InputError, match='its own metainfo cannot'):
         describe(model, 'Tensor', 1, 'topdown', ())
 
 

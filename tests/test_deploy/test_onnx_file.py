@@ -7,7 +7,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from mmpose_ext.deploy import onnx_file
-from mmpose_ext.deploy.onnx_file import read_content, read_texts
+from mmpose_ext.deploy.onnx_file import read_texts
 from mmpose_ext.deploy.runtimes import open_network
 from mmpose_ext.errors import InputError
 
@@ -331,15 +331,6 @@ def test_fields_of_all_kinds_are_passed():
     content = b'\xa5\x06abcd' + b'\xa1\x06abcdefgh' + b'\xa0\x06\x96\x01'
     whole = content + make_model(tensors=[inside()]).SerializeToString()
     assert read_texts(whole, 'a.onnx') == {}
-
-
-def test_size_is_limited(tmp_path, monkeypatch):
-    path = tmp_path / 'a.onnx'
-    path.write_bytes(b'12345')
-    assert read_content(str(path)) == b'12345'
-    monkeypatch.setattr(onnx_file, 'MAX_BYTES', 4)
-    with pytest.raises(InputError, match='has 5 bytes, expected at most 4'):
-        read_content(str(path))
 
 
 @pytest.mark.parametrize(

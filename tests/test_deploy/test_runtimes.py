@@ -1,6 +1,7 @@
 """Exported files that are whole, and others."""
 
 import copy
+import os
 import shutil
 import subprocess
 import sys
@@ -116,7 +117,7 @@ def test_file_of_something_else(copies, format_):
         open_network(copies[format_])
 
 
-def test_weights_truncated_mixed_up_or_missing(copies, exported):
+def test_weights_truncated_or_mixed_up(copies, exported):
     path = copies['openvino']
     weights = path.with_suffix('.bin')
     content = weights.read_bytes()
@@ -129,9 +130,69 @@ def test_weights_truncated_mixed_up_or_missing(copies, exported):
     weights.write_bytes(other)
     with pytest.raises(InputError, match='belongs to another file than'):
         open_network(path)
-    weights.unlink()
-    with pytest.raises(InputError, match=r"weights .*'.*tiny\.bin' does not"):
+
+
+@pytest.mark.parametrize(
+    'kind, message',
+    [
+        ('link', r"bin', to which '.*\.xml' refers, is a link: expected"),
+        ('link inside', 'is a link: expected'),
+        ('pipe', r"weights .*bin' is a pipe"),
+        ('folder', r"weights .*bin' is a folder"),
+        ('nothing', r"weights .*bin' does not exist"),
+    ],
+)
+def test_weights_that_are_no_file_there(kind, message, copies, tmp_path):
+    path = copies['openvino']
+    weights = path.with_suffix('.bin')
+    elsewhere = tmp_path / 'elsewhere.bin'
+    if kind == 'link inside':
+        elsewhere = path.with_name('b.bin')
+    os.replace(weights, elsewhere)
+    if kind.startswith('link'):
+        weights.symlink_to(elsewhere)
+    elif kind == 'pipe':
+        os.mkfifo(weights)
+    elif kind == 'folder':
+        weights.mkdir()
+    with pytest.raises(InputError, match=message):
         open_network(path)
+
+
+def test_a_link_to_the_network_itself(copies, tmp_path):
+    path, link = copies['openvino'], tmp_path / 'a.xml'
+    link.symlink_to(path)
+    with pytest.raises(InputError, match=r"'.*a\.bin' does not exist"):
+        open_network(link)
+    os.replace(path.with_suffix('.bin'), tmp_path / 'a.bin')
+    inputs = np.ones((1, 3, 96, 64), np.float32)
+    assert open_network(link)(inputs)[0].shape == (1, 17, 24, 16)
+
+
+@pytest.mark.parametrize(
+    'format_, limit',
+    [
+        ('onnx', 'onnx_file.MAX_BYTES'),
+        ('openvino', 'openvino_file.MAX_XML_BYTES'),
+        ('openvino', 'openvino_file.MAX_BIN_BYTES'),
+    ],
+)
+def test_sizes_are_limited(format_, limit, exported, monkeypatch):
+    path = exported[format_]
+    file = path.with_suffix('.bin') if 'BIN' in limit else path
+    size = file.stat().st_size
+    monkeypatch.setattr(f'mmpose_ext.deploy.{limit}', size)
+    open_network(path)
+    monkeypatch.setattr(f'mmpose_ext.deploy.{limit}', size - 1)
+    message = f"'{file}' has {size} bytes, expected at most {size - 1}"
+    with pytest.raises(InputError, match=message):
+        open_network(path)
+
+
+@pytest.mark.parametrize('number', [0, -1, 1.5, 'many', float('nan')])
+def test_numbers_of_threads(number):
+    with pytest.raises(ValueError, match=f'^num_threads must be .*{number}'):
+        open_network('a.onnx', num_threads=number)
 
 
 def test_networks_of_others_are_named(tmp_path):

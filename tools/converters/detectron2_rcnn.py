@@ -58,7 +58,7 @@ import re
 from itertools import accumulate
 from typing import Callable, Dict, Iterable, List, Mapping, Optional, Tuple
 
-import mmpose_ext  # noqa: F401  # isort: skip  before those that it mends
+import mmpose_ext  # noqa: F401  # isort: skip  first: it repairs the others
 import torch
 from mmengine.registry import MODELS, TASK_UTILS, DefaultScope
 from torch import Tensor, nn

@@ -17,7 +17,7 @@ as in configs/logocap; with HRNet-W48, in_channels=720, heatmap_channels=48.
 import argparse
 import re
 
-import mmpose_ext  # noqa: F401  # isort: skip  before those that it mends
+import mmpose_ext  # noqa: F401  # isort: skip  first: it repairs the others
 import torch
 from mmpose.models.backbones import HRNet
 from torch import nn

@@ -16,7 +16,7 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
-import mmpose_ext  # noqa: F401  # isort: skip  first: it mends the others
+import mmpose_ext  # noqa: F401  # isort: skip  first: it repairs the others
 import torch
 from rich.console import Console
 from rich.table import Table
