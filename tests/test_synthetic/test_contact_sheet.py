@@ -30,17 +30,9 @@ def test_own_sides_have_their_colours():
     keypoints = np.zeros((17, 3))
     keypoints[7], keypoints[9] = (30, 10, 2), (30, 40, 2)  # left forearm
     keypoints[8], keypoints[10] = (10, 10, 2), (10, 40, 2)
-    drawn = draw_annotations(
-        np.zeros((60, 60, 3), np.uint8),
-        [
-            dict(
-                bbox=[5, 5, 40, 40],
-                iscrowd=0,
-                keypoints=keypoints.reshape(-1).tolist(),
-            )
-        ],
-        zoom=2,
-    )
+    keypoints = keypoints.reshape(-1).tolist()
+    person = dict(bbox=[5, 5, 40, 40], iscrowd=0, keypoints=keypoints)
+    drawn = draw_annotations(np.zeros((60, 60, 3), np.uint8), [person], zoom=2)
     column = drawn[50].astype(int)
     assert np.abs(column[58:64] - _LEFT).sum(1).min() < 150
     assert np.abs(column[18:24] - _RIGHT).sum(1).min() < 150

@@ -18,12 +18,12 @@ TINY = dict(num_train=6, num_val=3, seed=1)
 
 
 def digests(folder):
+    files = [path for path in Path(folder).rglob('*') if path.is_file()]
     return {
         str(path.relative_to(folder)): hashlib.sha256(
             path.read_bytes()
         ).hexdigest()
-        for path in sorted(Path(folder).rglob('*'))
-        if path.is_file()
+        for path in files
     }
 
 
@@ -68,20 +68,12 @@ def test_coco_file(folder, split, count):
         mask = coco.annToMask(annotation)
         assert mask.sum() == annotation['area']
         assert list(cv2.boundingRect(mask)) == annotation['bbox']
-    # Its own keypoints as detections are perfect.
-    found = [
-        dict(
-            image_id=a['image_id'],
-            category_id=1,
-            keypoints=a['keypoints'],
-            score=1.0,
-        )
-        for a in coco.anns.values()
-        if not a['iscrowd']
-    ]
-    evaluation = COCOeval(
-        coco, coco.loadRes(found), 'keypoints', np.full(17, 0.05)
-    )
+    # The annotated keypoints are perfect as detections.
+    persons = [a for a in coco.anns.values() if not a['iscrowd']]
+    names = ('image_id', 'category_id', 'keypoints')
+    found = [dict({k: a[k] for k in names}, score=1.0) for a in persons]
+    sigmas = np.full(17, 0.05)
+    evaluation = COCOeval(coco, coco.loadRes(found), 'keypoints', sigmas)
     evaluation.evaluate()
     evaluation.accumulate()
     evaluation.summarize()
@@ -152,39 +144,30 @@ def test_same_seed_same_bytes_with_any_number_of_processes(
     assert digests(tmp_path / 'two') == digests(folder)
 
 
-def test_image_does_not_depend_on_the_number_of_images(folder, tmp_path):
-    make_dataset(tmp_path / 'few', num_train=2, num_val=0, seed=1, lip=False)
-    few = digests(tmp_path / 'few')
-    assert not (tmp_path / 'few/lip').exists()
-    all_of_them = digests(folder)
-    for name in ('train/000000000001.jpg', 'train/000000000002.jpg'):
-        assert few[name] == all_of_them[name]
+def test_image_depends_on_seed_split_and_index_alone(folder, tmp_path):
+    few, other = tmp_path / 'few', tmp_path / 'other'
+    make_dataset(few, num_train=2, num_val=0, seed=1, lip=False)
+    make_dataset(other, num_train=0, num_val=1, seed=2, lip=False)
+    assert not (few / 'lip').exists()
+    every, fewer = digests(folder), digests(few)
+    first, second = (f'train/{n:012d}.jpg' for n in (1, 2))
+    assert (fewer[first], fewer[second]) == (every[first], every[second])
+    assert every[first] != every['val/000000000001.jpg']
+    elsewhere = digests(other)['val/000000000001.jpg']
+    assert elsewhere != every['val/000000000001.jpg']
     path = 'annotations/person_keypoints_train.json'
-    few = json.loads((tmp_path / 'few' / path).read_text())['annotations']
-    more = json.loads((folder / path).read_text())['annotations']
-    assert few == more[: len(few)]
-
-
-def test_other_seed_and_other_split_differ(folder, tmp_path):
-    make_dataset(tmp_path / 'b', num_train=0, num_val=1, seed=2, lip=False)
-    other = digests(tmp_path / 'b')['val/000000000001.jpg']
-    ours = digests(folder)
-    assert other != ours['val/000000000001.jpg']
-    assert ours['train/000000000001.jpg'] != ours['val/000000000001.jpg']
+    fewer = json.loads((few / path).read_text())['annotations']
+    every = json.loads((folder / path).read_text())['annotations']
+    assert fewer == every[: len(fewer)]
     # Without training images the sheet shows the validation images.
-    sheet = cv2.imread(str(tmp_path / 'b/contact_sheet.png'))
-    assert sheet.shape == (384, 512, 3)
+    assert cv2.imread(str(other / 'contact_sheet.png')).shape == (384, 512, 3)
 
 
-def test_complete_folder_is_left_alone(own, monkeypatch):
+def test_complete_folder_is_left_alone_until_an_image_is_gone(own):
     before = digests(own)
-    monkeypatch.setattr(dataset, 'write_atomic', None)
-    assert make_dataset(own, **TINY) is False
-    assert digests(own) == before
-
-
-def test_missing_image_is_drawn_again(own):
-    before = digests(own)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dataset, 'write_atomic', None)
+        assert make_dataset(own, **TINY) is False
     (own / 'train/000000000004.jpg').unlink()
     assert make_dataset(own, **TINY) is True
     assert digests(own) == before
@@ -215,13 +198,8 @@ def test_interrupted_run_resumes(folder, tmp_path, monkeypatch):
     drawn.extend([None] * 6)
     assert make_dataset(out, **TINY)
     # Two chunks of two images had been finished.
-    assert drawn[6:] == [
-        ('train', 4),
-        ('train', 5),
-        ('val', 0),
-        ('val', 1),
-        ('val', 2),
-    ]
+    rest = [('train', 4), ('train', 5), ('val', 0), ('val', 1), ('val', 2)]
+    assert drawn[6:] == rest
     assert (out / 'train/000000000001.jpg').stat().st_mtime_ns == kept
     part.unlink()
     assert digests(out) == digests(folder)

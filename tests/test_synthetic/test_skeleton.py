@@ -27,7 +27,7 @@ def distance(points, a, b):
     return np.linalg.norm(points[a] - points[b])
 
 
-@pytest.mark.parametrize('seed', range(20))
+@pytest.mark.parametrize('seed', range(4))
 def test_limb_lengths_do_not_depend_on_the_pose(seed):
     rng = np.random.default_rng(seed)
     body = sample_body(rng)
@@ -54,14 +54,10 @@ def test_limb_lengths_do_not_depend_on_the_pose(seed):
 
 def test_standing_height_is_the_unit():
     points, _ = forward_kinematics(Body(), STRAIGHT)
+    assert set(COCO_KEYPOINTS) | set(LIP_KEYPOINTS) <= set(points)
     height = points['head_top'][1] - points['left_ankle'][1]
     # The sole lies below the ankle.
     assert height == pytest.approx(0.96, abs=0.02)
-
-
-def test_every_named_keypoint_exists():
-    points, _ = forward_kinematics(Body(), STRAIGHT)
-    assert set(COCO_KEYPOINTS) | set(LIP_KEYPOINTS) <= set(points)
 
 
 def test_left_is_right_in_the_image_from_the_front_only():
@@ -140,16 +136,15 @@ def test_mirrored_angles_give_the_mirrored_figure():
         )
 
 
-@pytest.mark.parametrize('seed', range(30))
-def test_sampled_angles_keep_the_limits(seed):
-    angles, activity = sample_angles(np.random.default_rng(seed))
-    assert activity in ('stand', 'walk', 'sit', 'bend')
-    assert set(angles) == set(LIMITS)
-    for name, (low, high) in LIMITS.items():
-        assert low <= angles[name] <= high, name
-
-
-def test_clip_angles_cuts_at_both_ends():
+def test_sampled_angles_keep_the_limits():
+    activities = set()
+    for seed in range(30):
+        angles, activity = sample_angles(np.random.default_rng(seed))
+        activities.add(activity)
+        assert set(angles) == set(LIMITS)
+        for name, (low, high) in LIMITS.items():
+            assert low <= angles[name] <= high, name
+    assert activities == {'stand', 'walk', 'sit', 'bend'}
     angles = clip_angles({'left_knee': -30, 'right_knee': 300})
     assert angles['left_knee'] == LIMITS['left_knee'][0] == 0
     assert angles['right_knee'] == LIMITS['right_knee'][1]
