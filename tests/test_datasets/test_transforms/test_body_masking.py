@@ -91,3 +91,9 @@ def test_a_distance_is_limited_by_the_whole_image():
         BodyMasking(max_size=1.1)
     with pytest.raises(ValueError, match=r'max_size .* got 0'):
         BodyMasking(max_size=0)
+
+
+def test_defaults():
+    assert repr(BodyMasking()) == (
+        'BodyMasking(prob=0.5, max_size=0.3, fill=128, mark_occluded=False)'
+    )

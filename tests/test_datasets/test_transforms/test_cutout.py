@@ -43,6 +43,8 @@ def test_sides_and_centres_are_drawn_from_their_ranges():
     assert 200 <= side.min() < 210 and 390 < side.max() <= 400
     # The centre is uniform: holes of 300 reach over the border often.
     assert 0.25 < 1 - inside.mean() < 0.75
+    x, y = x1[inside], y1[inside]
+    assert abs(np.corrcoef([x, y, side]) - np.eye(3))[:2, :2].max() < 0.1
 
 
 @pytest.mark.parametrize(
@@ -61,3 +63,13 @@ def test_holes_are_around_their_centres(size, centre, hole, monkeypatch):
     drawn = np.array([[0.5, centre[0] / 80, centre[1] / 40]])
     monkeypatch.setattr(np.random, 'rand', lambda *_: drawn)
     assert Cutout(size=size)._sample_holes(40, 80).tolist() == [[*hole]]
+
+
+def test_defaults(make_results):
+    np.random.seed(0)
+    after = Cutout()(make_results())['img']
+    assert (after == (104, 116, 124)).all(-1).any()
+    assert repr(Cutout()) == (
+        'Cutout(num_holes=1, size=(0.25, 0.5), fill=(104, 116, 124), '
+        'prob=1.0, mark_occluded=False)'
+    )

@@ -228,3 +228,10 @@ def test_nobody_to_cover(persons, fill):
     )
     masking = KeypointMasking(prob=1.0, fill=fill, mark_occluded=True)
     np.testing.assert_array_equal(masking(results)['img'], img)
+
+
+def test_defaults():
+    assert repr(KeypointMasking()) == (
+        'KeypointMasking(prob=0.5, num_keypoints=(1, 4), size=(0.05, 0.15), '
+        'fill=128, mark_occluded=False)'
+    )

@@ -216,13 +216,6 @@ def test_all_colours_of_bytes_are_taken(make_results):
 
 
 def test_repr_names_the_arguments():
-    assert repr(Cutout(prob=0.5)) == (
-        'Cutout(num_holes=1, size=(0.25, 0.5), fill=(104, 116, 124), '
-        'prob=0.5, mark_occluded=False)'
-    )
-    assert repr(BodyMasking()) == (
-        'BodyMasking(prob=0.5, max_size=0.3, fill=128, mark_occluded=False)'
-    )
     assert repr(KeypointMasking(size=8)) == (
         'KeypointMasking(prob=0.5, num_keypoints=(1, 4), size=(8, 8), '
         'fill=128, mark_occluded=False)'
@@ -259,7 +252,7 @@ def test_repeats_with_a_seed_and_leaves_its_input(transform, make_results):
 def test_marks_the_keypoints_on_changed_pixels(make_results, seed, transform):
     """A naive search, with keypoints in, on the border of and out of it."""
     np.random.seed(seed)
-    results = make_results(30, 30, seed % 1000)
+    results = make_results(30, 24, seed % 1000)
     rng = np.random.default_rng(seed)
     results['transformed_keypoints'] = rng.uniform(-8, 38, (2, 17, 2))
     results['keypoints_visible'][0, :3] = 0
@@ -270,7 +263,7 @@ def test_marks_the_keypoints_on_changed_pixels(make_results, seed, transform):
     changed = (after['img'] != original).any(-1)  # fills are above 100
     for person, keypoints in enumerate(after['transformed_keypoints']):
         for k, (x, y) in enumerate(np.rint(keypoints).astype(int)):
-            if 0 <= x < 30 and 0 <= y < 30 and changed[y, x]:
+            if 0 <= x < 24 and 0 <= y < 30 and changed[y, x]:
                 visible[person, k] = 0
     np.testing.assert_array_equal(after['keypoints_visible'], visible)
 

@@ -5,54 +5,29 @@ import pytest
 import torch
 from mmpose.registry import MODELS
 
-CONTEXT = dict(type='ASPPContext', mid_channels=4, neck_channels=3)
-NECKS = {
-    'RAMNeck': {},
-    'GPRNeck': {},
-    'PSMNeck': {},
-    'ContextNeck': dict(context=CONTEXT),
-}
-CONTEXTS = {
-    'ASPPContext': dict(mid_channels=4, neck_channels=3),
-    'PyramidPoolingContext': dict(mid_channels=3),
-    'UShapedContext': {},
-}
+from mmpose_ext.models.layers.checks import (
+    check_batch_norm,
+    check_channels,
+    check_map,
+    check_maps,
+)
+
 MAPS = [(2, 4, 8, 6), (2, 6, 4, 3)]
-
-
-def build(name, in_channels):
-    kwargs = {**NECKS, **CONTEXTS}[name]
-    return MODELS.build(dict(kwargs, type=name, in_channels=in_channels))
 
 
 def zeros(*shapes):
     return [torch.zeros(shape) for shape in shapes]
 
 
-@pytest.mark.parametrize('name', NECKS)
-@pytest.mark.parametrize(
-    'in_channels',
-    [np.array([4, 6]), [np.int64(4), np.int32(6)], (4, 6)],
-    ids=['array', 'items', 'tuple'],
-)
-def test_necks_take_numpys_channels(name, in_channels):
-    neck = build(name, in_channels)
-    assert {type(c) for c in neck.in_channels} == {int}
-    assert neck(zeros(*MAPS))[0].shape == MAPS[0]
+def test_channels_become_pythons_integers():
+    for channels in (np.array([4, 6]), [np.int64(4), np.int32(6)], (4, 6)):
+        found = check_channels(channels)
+        assert found == [4, 6] and {type(c) for c in found} == {int}
+    for wrong in ([4], 4, [4, 'x'], [], [4, 0]):
+        with pytest.raises(ValueError, match=r'^in_channels.* got '):
+            check_channels(wrong)
 
 
-@pytest.mark.parametrize('name', CONTEXTS)
-def test_contexts_take_numpys_channels(name):
-    module = build(name, np.int64(4))
-    assert module(*zeros(MAPS[0])).shape == MAPS[0]
-    (neck,) = (
-        MODELS.build(dict(type='ContextNeck', in_channels=c, context=CONTEXT))
-        for c in (np.int64(4),)
-    )
-    assert neck.in_channels == [4]
-
-
-@pytest.mark.parametrize('name', NECKS)
 @pytest.mark.parametrize(
     ('feats', 'said'),
     [
@@ -68,26 +43,30 @@ def test_contexts_take_numpys_channels(name):
     ],
     ids=['tensor', 'list of lists', '3-d', '5-d', 'others', 'None'],
 )
-def test_necks_want_a_list_of_maps(name, feats, said):
+def test_maps_are_a_list(feats, said):
     expected = r'^expected a list or tuple of maps .*\(N, C, H, W\), got '
     with pytest.raises(ValueError, match=expected + said):
-        build(name, [4, 6])(feats)
+        check_maps(feats, [4, 6])
 
 
-@pytest.mark.parametrize('name', NECKS)
-def test_necks_want_all_maps(name):
-    neck = build(name, [4, 6])
+def test_maps_have_their_channels_and_sizes():
+    check_maps(zeros(*MAPS), [4, 6])
+    check_maps(zeros((2, 4, 7, 5), (2, 6, 4, 3), (2, 3, 2, 2)), [4, 6, 3])
     for feats in ([], zeros(MAPS[0]), zeros(*MAPS[::-1])):
         with pytest.raises(ValueError, match=r'maps of \[4, 6\] channels'):
-            neck(feats)
+            check_maps(feats, [4, 6])
+    for size in ((4, 4), (3, 3), (8, 6)):
+        feats = zeros(MAPS[0], (2, 6, *size))
+        check_maps(feats, [4, 6], halved=False)
+        with pytest.raises(ValueError, match=r'half as large .*\(4, 8, 6\)'):
+            check_maps(feats, [4, 6])
 
 
-@pytest.mark.parametrize('name', CONTEXTS)
 @pytest.mark.parametrize(
     ('x', 'said'),
     [
         (torch.zeros(2, 5, 8, 6), r'a tensor of shape \(2, 5, 8, 6\)'),
-        (torch.zeros(4, 8, 6), r'a tensor of shape \(4, 8, 6\)'),
+        (torch.zeros(4, 4, 6), r'a tensor of shape \(4, 4, 6\)'),
         (torch.zeros(2, 4, 8, 6, 1), r'a tensor of .* \(2, 4, 8, 6, 1\)'),
         (torch.zeros(2, 4, 0, 6), r'a tensor of shape \(2, 4, 0, 6\)'),
         (torch.zeros(2, 4, 8, 0), r'a tensor of shape \(2, 4, 8, 0\)'),
@@ -95,21 +74,24 @@ def test_necks_want_all_maps(name):
         ([], 'a list of nothing'),
         (None, 'None'),
     ],
-    ids=[
-        'channels',
-        '3-d',
-        '5-d',
-        'no rows',
-        'no columns',
-        'list',
-        '[]',
-        'None',
-    ],
+    ids=str,
 )
-def test_contexts_want_a_map(name, x, said):
+def test_a_map_has_its_channels_and_a_cell(x, said):
+    check_map(torch.zeros(2, 4, 1, 1), 4)
     expected = r'^expected a map of shape \(N, 4, H, W\) .* cell, got '
     with pytest.raises(ValueError, match=expected + said):
-        build(name, 4)(x)
+        check_map(x, 4)
+
+
+def test_batch_norms_need_more_than_a_value():
+    module = torch.nn.Sequential(torch.nn.BatchNorm2d(3))
+    said = r'^Sequential .* map of 2x1 cells: .* more than 2, or more images'
+    check_batch_norm(module, torch.zeros(1, 3, 1, 2), 1)
+    check_batch_norm(module, torch.zeros(2, 3, 2, 1), 2)
+    check_batch_norm(torch.nn.Conv2d(3, 3, 1), torch.zeros(1, 3, 1, 1), 2)
+    with pytest.raises(ValueError, match=said):
+        check_batch_norm(module, torch.zeros(1, 3, 2, 1), 2)
+    check_batch_norm(module.eval(), torch.zeros(1, 3, 2, 1), 2)
 
 
 def test_gccpm_head_wants_maps():
