@@ -13,18 +13,22 @@ from mmpose_ext.datasets.transforms import BodyMasking
     height=st.integers(1, 40),
     width=st.integers(1, 40),
     max_size=st.sampled_from([0.01, 0.3, 0.7, 1.0]),
+    fill=st.sampled_from([0, 'noise']),
 )
 def test_fills_the_hull_of_four_quadrants(
-    make_results, seed, height, width, max_size
+    make_results, seed, height, width, max_size, fill
 ):
     np.random.seed(seed)
     original = make_results(height, width)
-    masking = BodyMasking(prob=1.0, max_size=max_size, fill=0)
+    points = original['transformed_keypoints'] - (2, 1)
+    original['transformed_keypoints'] = points
+    masking = BodyMasking(1.0, max_size, fill, mark_occluded=True)
     with cache_random_params(masking):
         right_low, left_low, left_high, right_high = vertices = (
             masking._sample_vertices(height, width)
         )
-        after = masking.transform(original.copy())['img']
+        results = masking.transform(original.copy())
+    after = results['img']
 
     # Some pixel is strictly between all vertices, along both axes.
     left = max(left_low[0], left_high[0])
@@ -46,8 +50,15 @@ def test_fills_the_hull_of_four_quadrants(
     assert changed.sum() <= np.prod(2 * limit + 1)
     between = changed[max(top + 1, 0) : bottom, max(left + 1, 0) : right]
     assert between.all()
-    assert (after[changed] == 0).all()
-    assert (after[~changed] == original['img'][~changed]).all()
+    if fill == 0:
+        assert (after[changed] == 0).all()
+    for point, visible in zip(
+        np.rint(points).astype(int).reshape(-1, 2),
+        results['keypoints_visible'].ravel(),
+    ):
+        inside = (point >= 0).all() and (point < (width, height)).all()
+        hidden = inside and changed[point[1], point[0]]
+        assert visible == 1 - hidden
 
 
 def test_centres_are_uniform_in_the_middle_third():

@@ -28,11 +28,12 @@ def spread_results(key='keypoints'):
     [(2, {2}), ((1, 3), {1, 2, 3}), (99, {8, 9}), (0.25, {2}), (1.0, {8, 9})],
 )
 def test_covers_so_many_of_each_person(key, number, allowed):
-    masking = KeypointMasking(prob=1.0, num_keypoints=number, size=3)
+    masking = KeypointMasking(1.0, number, size=3, mark_occluded=True)
     np.random.seed(0)
     times, seen = np.zeros((2, 10)), set()
     for _ in range(200):
         results = spread_results(key)
+        before = results['keypoints_visible']
         changed = (masking(results)['img'] == 128).all(-1)
         xy = np.rint(results[key]).astype(int)
         inside = ((xy >= 0) & (xy < 100)).all(-1)
@@ -44,6 +45,8 @@ def test_covers_so_many_of_each_person(key, number, allowed):
             if changed[y, x]:
                 expected[y - 1 : y + 2, x - 1 : x + 2] = True
         np.testing.assert_array_equal(changed, expected)
+        visible = results['keypoints_visible']
+        np.testing.assert_array_equal(visible, before * ~covered)
         times += covered
         seen |= set(covered.sum(1))
     assert seen == allowed
