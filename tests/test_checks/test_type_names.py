@@ -54,6 +54,18 @@ def test_types_that_exist_pass():
     check_type_names(type_config(), KEYS)
 
 
+def test_settings_of_a_model_are_no_loops():
+    cfg = type_config(
+        train_cfg=dict(type='EpochBasedTrainLop'),
+        **{'model.test_cfg': dict(nms=dict(type='soft_nms'), type='whole')},
+    )
+    check_type_names(cfg, KEYS)
+    message = "'EpochBasedTrainLop' at train_cfg.type: the loop registry"
+    with pytest.raises(InputError, match=message) as e:
+        check_type_names(cfg, ('train_cfg',))
+    assert "did you mean 'EpochBasedTrainLoop'" in str(e.value)
+
+
 def test_types_of_mmposes_own_configs_pass():
     configs = Path(mmpose.__file__).parent / '.mim' / 'configs'
     paths = sorted(configs.glob('body_2d_keypoint/*/*/*.py'))[::20]
