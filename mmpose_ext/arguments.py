@@ -75,7 +75,8 @@ def each(
         list: What ``check`` returns for the items.
 
     Raises:
-        ValueError: If it is none of these, or an item fails its check.
+        ValueError: If ``values`` is no such sequence of this length, or an
+            item fails its check.
     """
     good = isinstance(values, (list, tuple, range)) or (
         isinstance(values, np.ndarray) and values.ndim == 1

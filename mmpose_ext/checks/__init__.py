@@ -115,7 +115,7 @@ def check_output_folder(path: str) -> None:
         with tempfile.TemporaryFile(dir=path) as file:
             file.write(b'0')
     except OSError as e:
-        # For a folder that /proc refuses, it says that there is no such file.
+        # As in /proc, where it is "No such file or directory".
         raise InputError(
             f"folder '{path}' cannot be made or written to: {e.strerror}"
         ) from e

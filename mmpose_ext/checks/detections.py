@@ -1,13 +1,13 @@
 """Check a file of detected person boxes (MMPose's ``bbox_file``)."""
 
-from typing import Any, Iterable, List
+from typing import Any, Callable, Iterable, List
 
 import numpy as np
 
 from ..errors import InputError
 from .coco.boxes import is_fraction
 from .coco.columns import LIMIT, column, numbers, rows, whole
-from .coco.problems import Problems, show
+from .coco.problems import MISSING, Problems, show
 
 _PERSON = 1  # the only category that MMPose takes from such a file
 
@@ -50,75 +50,72 @@ def check_detections(
         'an object with image_id, category_id, bbox and score',
     )
     problems.raise_any()
-    ids = _whole(content, 'image_id', problems)
-    categories = _whole(content, 'category_id', problems)
-    persons = np.flatnonzero(categories == _PERSON)
-    scores = _check_persons([content[i] for i in persons], persons, problems)
+
+    def refuse(wrong: np.ndarray, key: str, expected: str) -> None:
+        problems.add_where(
+            wrong,
+            lambda i: f'entry {i}',
+            lambda i: f'{key} {show(content[i].get(key, MISSING))}',
+            expected,
+        )
+
+    ids, categories = (
+        _whole(content, key, refuse) for key in ('image_id', 'category_id')
+    )
+    persons = categories == _PERSON
+    scores = _check_persons(content, persons, refuse)
     problems.raise_any()
     _check_image_ids(ids.tolist(), what, set(image_ids))
-    if content and not len(persons):
+    if content and not persons.any():
         raise InputError(
             f'{what}: none of its {len(content)} boxes has the category_id '
             f'{_PERSON} (person), the only one that is used; the first has '
             f'{categories[0]}'
         )
-    return int((scores >= score_thr).sum())
+    return int((scores[persons] >= score_thr).sum())
 
 
-def _whole(content: List[dict], key: str, problems: Problems) -> np.ndarray:
+def _whole(content: List[dict], key: str, refuse: Callable) -> np.ndarray:
     """The whole numbers under a key, int (N,)."""
     values = column(content, key)
     found, good = whole(values)
     # MMPose, which reads the file itself, finds no image of the id 3.0.
     good &= np.array([type(v) is int for v in values], bool)
-    problems.add_where(
-        ~good,
-        lambda i: f'entry {i}',
-        lambda i: f'{key} {show(values[i])}',
-        'a whole number',
-    )
+    refuse(~good, key, 'a whole number')
     return found
 
 
 def _check_persons(
-    boxes: List[dict], index: np.ndarray, problems: Problems
+    content: List[dict], persons: np.ndarray, refuse: Callable
 ) -> np.ndarray:
-    """Check the persons' boxes and scores, and return the scores.
+    """Check the persons' boxes and scores, and return all scores.
 
     Args:
-        boxes (list[dict]): The entries of N persons.
-        index (np.ndarray): Their indices in the file, (N,).
-        problems (Problems): Where to say what is wrong.
+        content (list[dict]): All N entries.
+        persons (np.ndarray): Which of them are persons, bool (N,).
+        refuse (Callable): Called with those that are wrong, bool (N,), the
+            key, and what is expected.
 
     Returns:
-        np.ndarray: The scores, (N,), NaN where one is wrong.
+        np.ndarray: The scores, (N,), NaN where one is no number.
     """
-    given = column(boxes, 'bbox')
-    # What follows the four numbers is no matter, as in MMPose.
-    found = rows([v[:4] if type(v) is list else v for v in given], 4)
-    good = (np.abs(found) <= LIMIT).all(axis=1)
-    good &= (found[:, 2:] > 0).all(axis=1)
-    for wrong, expected in (
-        (~good, 'finite x, y, width, height in px, with an area above zero'),
-        (
-            is_fraction(found[:, :2], found[:, 2:]),
-            "px, not fractions of the image's width and height",
-        ),
-    ):
-        problems.add_where(
-            wrong,
-            lambda i: f'entry {index[i]}',
-            lambda i: f'bbox {show(given[i])}',
-            expected,
-        )
-    values = column(boxes, 'score')
-    scores = numbers(values)
-    problems.add_where(
-        ~np.isfinite(scores),
-        lambda i: f'entry {index[i]}',
-        lambda i: f'score {show(values[i])}',
-        'a finite number',
+    # Numbers after the first four are left alone, as in MMPose.
+    given = column(content, 'bbox')
+    boxes = rows([v[:4] if type(v) is list else v for v in given], 4)
+    good = (np.abs(boxes) <= LIMIT).all(axis=1)
+    good &= (boxes[:, 2:] > 0).all(axis=1)
+    refuse(
+        persons & ~good,
+        'bbox',
+        'finite x, y, width, height in px, with an area above zero',
     )
+    refuse(
+        persons & is_fraction(boxes[:, :2], boxes[:, 2:]),
+        'bbox',
+        "px, not fractions of the image's width and height",
+    )
+    scores = numbers(column(content, 'score'))
+    refuse(persons & ~np.isfinite(scores), 'score', 'a finite number')
     return scores
 
 

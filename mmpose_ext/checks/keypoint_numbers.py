@@ -8,30 +8,17 @@ from mmengine.logging import print_log
 from ..errors import InputError
 from .datasets import class_of, load_metainfo
 
-# The argument of a head (and of CPM, which has heatmaps of its own) that is
+# The argument of a head (and of CPM, whose backbone predicts heatmaps) that is
 # its number of keypoints. Heads of 3D poses are not among them: they may leave
 # the root out, or predict nothing else.
-_ARGUMENTS = {
-    **dict.fromkeys(
-        (
-            *('CPM', 'CPMHead', 'HeatmapHead', 'MSPNHead', 'RTMCCHead'),
-            *('RTMWHead', 'SimCCHead', 'ViPNASHead', 'GCCPMHead'),
-        ),
-        'out_channels',
-    ),
-    **dict.fromkeys(
-        ('DSNTHead', 'IntegralRegressionHead', 'RLEHead', 'RegressionHead'),
-        'num_joints',
-    ),
-    **dict.fromkeys(
-        (
-            *('AssociativeEmbeddingHead', 'CIDHead', 'DEKRHead'),
-            *('EDPoseHead', 'RTMOHead', 'YOLOXPoseHead', 'LOGOCAPHead'),
-            'OffsetKeypointHead',
-        ),
-        'num_keypoints',
-    ),
+_HEADS = {
+    'out_channels': 'CPM CPMHead HeatmapHead MSPNHead RTMCCHead RTMWHead '
+    'SimCCHead ViPNASHead GCCPMHead',
+    'num_joints': 'DSNTHead IntegralRegressionHead RLEHead RegressionHead',
+    'num_keypoints': 'AssociativeEmbeddingHead CIDHead DEKRHead EDPoseHead '
+    'RTMOHead YOLOXPoseHead LOGOCAPHead OffsetKeypointHead',
 }
+_ARGUMENTS = {h: a for a, heads in _HEADS.items() for h in heads.split()}
 _DEFAULTS = dict(EDPoseHead=17, OffsetKeypointHead=17)
 # In test_cfg: which keypoints of the model are its predictions.
 _CHOSEN = 'output_keypoint_indices'

@@ -58,7 +58,7 @@ def report_what_is_loaded() -> None:
 def _versions(module: nn.Module) -> Dict[str, tuple]:
     """Something that changes with each tensor that is loaded.
 
-    That is not told by the names: modules convert older weights.
+    Names do not show it, because modules convert older weights.
     """
     # Norms count batches from 0 where a checkpoint has no count.
     return {

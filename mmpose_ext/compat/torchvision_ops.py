@@ -18,10 +18,10 @@ def declare_torchvision_ops() -> None:
     case. Torchvision's Python part then gives two operators a fake kernel
     although only the compiled part would have declared them, and the import
     ends in ``operator torchvision::nms does not exist``. Declared, they can
-    be imported; called, they say that they have no kernel.
+    be imported; a call raises that there is no kernel.
 
     On Windows the compiled part needs folders that only torchvision itself
-    adds to the search path, so whether it loads cannot be told from here.
+    adds to the search path, so that it cannot be tried here.
     """
     global _torchvision_library
     if 'torchvision' in sys.modules or sys.platform == 'win32':

@@ -27,7 +27,7 @@ def column(objects: Sequence[dict], key: str) -> List[Any]:
 def numbers(values: Sequence[Any]) -> np.ndarray:
     """Values as float64 (N,), NaN where one is no number.
 
-    True and False are none, nor are whole numbers that float64 cannot hold.
+    NaN also stands for booleans, and for whole numbers beyond float64.
     """
     if set(map(type, values)) <= {int, float}:
         try:
