@@ -1,5 +1,6 @@
 """What every pose config of the project must hold."""
 
+import functools
 import math
 import re
 from pathlib import Path
@@ -21,27 +22,64 @@ PSM = sorted((ROOT / 'configs/psm').glob('*.py'))
 GCCPM = sorted((ROOT / 'configs/gccpm').glob('*.py'))
 LOGOCAP = sorted((ROOT / 'configs/logocap').glob('*.py'))
 TOP_DOWN = [*RAM_GPR, *PSM, *GCCPM]
+TOYS = sorted(ROOT.glob('configs/*/*toy-*.py'))
 
 
+def each(paths):
+    return pytest.mark.parametrize('path', paths, ids=lambda path: path.stem)
+
+
+@functools.cache
 def load(path):
-    cfg = Config.fromfile(path)
-    init_default_scope(cfg.default_scope)
-    return cfg
+    """A config, once for all tests."""
+    return Config.fromfile(path)
+
+
+@functools.cache
+def build(path):
+    """Its network without weights, once for all tests."""
+    init_default_scope('mmpose')
+    with torch.device('meta'):
+        return MODELS.build(load(path).model).eval()
 
 
 def plain(codec):
     return {k: v for k, v in codec.items() if k != '_scope_'}
 
 
-@pytest.mark.parametrize('path', TOP_DOWN, ids=lambda path: path.stem)
+def by_type(dataloader):
+    return {step.type: step for step in dataloader.dataset.pipeline}
+
+
+def test_entries_of_a_list_are_found_by_type():
+    """Their numbers may change with the base."""
+    for path in ROOT.glob('configs/**/*.py'):
+        assert not re.search(r'\w\[\d', path.read_text()), path
+
+
+@each(TOYS)
+def test_toys_share_data_and_hooks(path):
+    cfg = load(path)
+    for split in ('train', 'val', 'test'):
+        loader = cfg[f'{split}_dataloader']
+        assert loader.dataset.data_root.startswith('data/toy_persons/')
+        assert loader.num_workers == 0
+    checkpoint = cfg.default_hooks.checkpoint
+    assert (checkpoint.interval, checkpoint.max_keep_ckpts) == (1, 2)
+    assert checkpoint.get('by_epoch', True) and checkpoint.save_best is None
+    assert checkpoint.backend_args == dict(backend='atomic')
+    assert dict(type='RandomStateHook') in cfg.custom_hooks
+    epochs = cfg.train_cfg.max_epochs
+    assert f'-{epochs}e_' in path.stem and cfg.train_cfg.val_interval == epochs
+
+
+@each(TOP_DOWN)
 def test_one_codec_and_one_input_size(path):
     """An overridden codec does not reach inherited pipelines by itself."""
     cfg = load(path)
 
-    (target,) = (
-        t for t in cfg.train_dataloader.dataset.pipeline if 'encoder' in t
-    )
-    assert plain(target.encoder) == plain(cfg.codec)
+    encoder = by_type(cfg.train_dataloader)['GenerateTarget'].encoder
+    assert plain(encoder) == plain(cfg.codec)
     assert plain(cfg.model.head.decoder) == plain(cfg.codec)
     stride_x, stride_y = (
         a / b for a, b in zip(cfg.codec.input_size, cfg.codec.heatmap_size)
@@ -55,19 +93,15 @@ def test_one_codec_and_one_input_size(path):
     assert f'{height}x{width}' in path.stem
 
 
-@pytest.mark.parametrize(
-    'path', [*TOP_DOWN, *LOGOCAP], ids=lambda path: path.stem
-)
+@each([*TOP_DOWN, *LOGOCAP])
 def test_parameters_are_those_of_the_readme(path):
-    cfg = load(path)
-    cfg.model.backbone.init_cfg = None
-    count = sum(p.numel() for p in MODELS.build(cfg.model).parameters())
+    count = sum(p.numel() for p in build(path).parameters())
     readme = (path.parent / 'README.md').read_text()
     (row,) = re.findall(rf'^.*\({re.escape(path.name)}\).*$', readme, re.M)
     assert f' {count / 1e6:.3f} ' in row
 
 
-@pytest.mark.parametrize('path', RAM_GPR, ids=lambda path: path.stem)
+@each(RAM_GPR)
 def test_learning_rate_restarts(path):
     """SGDR, equation 5: half a cosine per cycle, updated every iteration."""
     cfg = load(path)
@@ -93,12 +127,12 @@ def test_learning_rate_restarts(path):
             scheduler.step()
 
 
-@pytest.mark.parametrize('path', RAM_GPR, ids=lambda path: path.stem)
+@each(RAM_GPR)
 def test_boxes_of_ram_gpr_are_drawn_as_hrnets(path):
     """Section 4.3; the toy network keeps what its figures were made with."""
-    pipeline = load(path).train_dataloader.dataset.pipeline
-    (box,) = (t for t in pipeline if 'BBoxTransform' in t.type)
-    box = TRANSFORMS.build(box)
+    steps = by_type(load(path).train_dataloader)
+    (box,) = (name for name in steps if 'BBoxTransform' in name)
+    box = TRANSFORMS.build(steps[box])
     if 'toy' in path.stem:
         assert type(box) is RandomBBoxTransform
         assert (box.scale_factor, box.rotate_factor) == ((0.8, 1.2), 20)
@@ -107,19 +141,16 @@ def test_boxes_of_ram_gpr_are_drawn_as_hrnets(path):
         assert (box.scale_factor, box.rotate_factor) == ((0.65, 1.35), 45)
     probabilities = (box.shift_prob, box.scale_prob, box.rotate_prob)
     assert probabilities == (0, 1, 0.6)
-    cutout = [t for t in pipeline if t.type == 'Cutout']
-    assert len(cutout) == ('wo-cutout' not in path.stem)
+    assert ('Cutout' in steps) == ('wo-cutout' not in path.stem)
 
 
-@pytest.mark.parametrize('path', [*PSM, *GCCPM], ids=lambda path: path.stem)
+@each([*PSM, *GCCPM])
 def test_heatmaps_are_those_of_the_codec(path):
     """Of its size and number, and no wrong settings of the optimizer."""
-    cfg = load(path)
-    cfg.model.backbone.init_cfg = None
-    model = MODELS.build(cfg.model).eval()
+    cfg, model = load(path), build(path)
     width, height = cfg.codec.input_size
-    with torch.no_grad():
-        maps = model(torch.rand(1, 3, height, width), None, mode='tensor')
+    image = torch.empty(1, 3, height, width, device='meta')
+    maps = model(image, None, mode='tensor')
     maps = maps[-1] if isinstance(maps, list) else maps
     background = cfg.codec.type == 'BackgroundHeatmap'
     num_maps = cfg.model.head.out_channels
@@ -131,7 +162,7 @@ def test_heatmaps_are_those_of_the_codec(path):
     build_optim_wrapper(model, cfg.optim_wrapper)
 
 
-@pytest.mark.parametrize('path', GCCPM, ids=lambda path: path.stem)
+@each(GCCPM)
 def test_body_masking_is_in_the_name_if_it_is_missing(path):
     pipeline = load(path).train_dataloader.dataset.pipeline
     maskings = [t.type for t in pipeline if 'Masking' in t.type]
@@ -151,16 +182,9 @@ def test_body_masking_is_in_the_name_if_it_is_missing(path):
 
 def test_learning_rates_of_gccpm_drop_twice():
     """By ten, all of them, and no further."""
-    (path,) = (
-        p
-        for p in GCCPM
-        if p.stem.startswith('gccpm-2stage_ushape_m')
-        and 'lip-256x256' in p.stem
-        and 'toy' not in p.stem
-    )
+    (path,) = (p for p in GCCPM if '2stage_ushape_mobilenet-v1_' in p.stem)
     cfg = load(path)
-    model = MODELS.build(cfg.model)
-    optim_wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
+    optim_wrapper = build_optim_wrapper(build(path), cfg.optim_wrapper)
     groups = optim_wrapper.optimizer.param_groups
     start = [group['lr'] for group in groups]
     assert {round(lr / 4e-5, 6) for lr in start} == {1, 2, 4, 8}
@@ -178,40 +202,36 @@ def test_learning_rates_of_gccpm_drop_twice():
     assert end == pytest.approx([lr / 100 for lr in start], rel=1e-6)
 
 
-@pytest.mark.parametrize('path', PSM, ids=lambda path: path.stem)
+@each(PSM)
 def test_recipe_of_the_psm_report(path):
     """Section 2.2: half bodies of more than eight joints, and the score."""
     cfg = load(path)
     assert cfg.val_evaluator.score_mode == 'bbox_keypoint'
     assert cfg.test_evaluator.score_mode == 'bbox_keypoint'
     if 'coco' in path.stem:
-        pipeline = cfg.train_dataloader.dataset.pipeline
-        (half,) = (t for t in pipeline if t.type == 'RandomHalfBody')
-        assert half.min_total_keypoints == 9
-        (box,) = (t for t in pipeline if t.type == 'RandomBBoxTransform')
+        steps = by_type(cfg.train_dataloader)
+        assert steps['RandomHalfBody'].min_total_keypoints == 9
+        box = steps['RandomBBoxTransform']
         assert (box.shift_prob, box.rotate_factor) == (0, 45)
         assert tuple(box.scale_factor) == (0.7, 1.35)
 
 
-@pytest.mark.parametrize('path', LOGOCAP, ids=lambda path: path.stem)
+@each(LOGOCAP)
 def test_logocap_trains_and_tests_as_it_is_called(path):
     """One codec and size in training; that of the test is in the name."""
     cfg = load(path)
     size = cfg.codec.input_size
     assert size == tuple(4 * n for n in cfg.codec.heatmap_size)
     assert f'{size[1]}x{size[0]}' in path.stem
-    by_type = {t.type: t for t in cfg.train_dataloader.dataset.pipeline}
-    assert by_type['BottomupShortSideAffine'].input_size == size
-    assert plain(by_type['GenerateTarget'].encoder) == plain(cfg.codec)
+    steps = by_type(cfg.train_dataloader)
+    assert steps['BottomupShortSideAffine'].input_size == size
+    assert plain(steps['GenerateTarget'].encoder) == plain(cfg.codec)
     assert plain(cfg.model.head.decoder) == plain(cfg.codec)
 
     tested = re.search(r'-test(\d+)_', path.stem)
     side = int(tested[1]) if tested else size[0]
     for split in ('val', 'test'):
-        pipeline = cfg[f'{split}_dataloader'].dataset.pipeline
-        (resize,) = (
-            t for t in pipeline if t.type == 'BottomupShortSideResize'
-        )
+        resize = by_type(cfg[f'{split}_dataloader'])['BottomupShortSideResize']
         assert resize.input_size == (side, side)
     adaptation = re.match(r'logocap-(none|partial)_', path.stem)
     assert cfg.model.head.get('adaptation', 'full') == (
@@ -219,17 +239,11 @@ def test_logocap_trains_and_tests_as_it_is_called(path):
     )
 
 
-@pytest.mark.parametrize(
-    'path',
-    [p for p in LOGOCAP if 'coco' in p.stem],
-    ids=lambda path: path.stem,
-)
+@each([p for p in LOGOCAP if 'coco' in p.stem])
 def test_recipe_of_logocap(path):
     """Its supplementary material, section 1, and the official training."""
     cfg = load(path)
-    cfg.model.backbone.init_cfg = None
-    model = MODELS.build(cfg.model)
-    optim_wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
+    optim_wrapper = build_optim_wrapper(build(path), cfg.optim_wrapper)
     (group,) = optim_wrapper.optimizer.param_groups
     assert (group['lr'], group['weight_decay']) == (1e-3, 0)
     assert group['betas'] == (0.9, 0.999)
@@ -241,14 +255,14 @@ def test_recipe_of_logocap(path):
     assert cfg.train_dataloader.batch_size == batch == 12
     assert cfg.auto_scale_lr.base_batch_size == gpus * batch
 
-    by_type = {t.type: t for t in cfg.train_dataloader.dataset.pipeline}
-    affine = TRANSFORMS.build(by_type['BottomupShortSideAffine'])
+    steps = by_type(cfg.train_dataloader)
+    affine = TRANSFORMS.build(steps['BottomupShortSideAffine'])
     assert affine.scale_factor == (0.75, 1.5)
     assert affine.rotate_factor == 30
     assert affine.shift_factor == 0.2  # 40 px of 200
-    assert by_type['RandomFlip'].get('prob', 0.5) == 0.5
+    assert steps['RandomFlip'].get('prob', 0.5) == 0.5
     assert cfg.model.test_cfg.flip_test
-    head = model.head
+    head = build(path).head
     assert head.decoder.sigma == (4, 2)
     assert head.decoder.min_area == 32**2
     assert head.expansion.ksize == 11
