@@ -11,8 +11,9 @@ import inspect
 import pkgutil
 import re
 import runpy
+import sys
 from pathlib import Path
-from typing import Iterator, Tuple
+from typing import Iterator, List, Tuple
 from unittest.mock import patch
 
 import mmpose_ext  # isort: skip  first, because it repairs what others import
@@ -86,6 +87,12 @@ def make_classes() -> str:
     return '\n'.join([MADE, '', '# Classes', '', *head, *sorted(rows), ''])
 
 
+def find_scripts() -> List[Path]:
+    folders = (ROOT / name for name in ('benchmarks', 'demo', 'tools'))
+    files = (path for folder in folders for path in folder.rglob('*.py'))
+    return sorted(p for p in files if "'__main__'" in p.read_text())
+
+
 def parser_of(script: Path) -> argparse.ArgumentParser:
     """What prints the help of a script."""
 
@@ -94,11 +101,16 @@ def parser_of(script: Path) -> argparse.ArgumentParser:
 
     help_of = patch('argparse.ArgumentParser.print_help', ask)
     arguments = patch('sys.argv', [str(script), '--help'])
+    path = patch('sys.path', [str(ROOT), *sys.path])
     # A default that differs between machines.
     device = patch('mmengine.device.utils.DEVICE', 'a GPU, or cpu without one')
-    with help_of, arguments, device:
+    with help_of, arguments, path, device:
         try:
-            runpy.run_path(str(script), run_name='__main__')
+            if script.with_name('__init__.py').exists():
+                module = f'{script.parent.name}.{script.stem}'
+                runpy.run_module(module, run_name='__main__')
+            else:
+                runpy.run_path(str(script), run_name='__main__')
         except HelpAsked as e:
             return e.args[0]
     raise ValueError(f'{script} prints no help')
@@ -123,8 +135,7 @@ def make_row(action: argparse.Action) -> str:
 
 def make_tools() -> str:
     lines = [MADE, '', '# Tools']
-    scripts = (p for d in ('demo', 'tools') for p in (ROOT / d).rglob('*.py'))
-    for script in sorted(scripts):
+    for script in find_scripts():
         parser = parser_of(script)
         lines += ['', f'## {script.relative_to(ROOT).as_posix()}', '']
         lines += ['```text', parser.description.strip(), '```', '']

@@ -15,7 +15,12 @@ import mmpose_ext  # noqa: F401
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = sorted(
     path
-    for pattern in ('*.md', 'docs/*.md', 'configs/*/README.md')
+    for pattern in (
+        '*.md',
+        'docs/*.md',
+        'benchmarks/*.md',
+        'configs/*/README.md',
+    )
     for path in ROOT.glob(pattern)
     if path.name != 'CHANGELOG.md'  # names what once was, too
 )
@@ -26,8 +31,8 @@ PATH = re.compile(
     r'tests|tools)/[\w./*-]*[\w*])'
 )
 COMMAND = re.compile(
-    r'(?:python|torch\.distributed\.run .*?) ((?:tools|demo)/\S+\.py)(.*)|'
-    r'mim run mmpose_ext (\w+)(.*)'
+    r'(?:python (?:-m torch\S+ .*?)?((?:tools|demo)/\S+)\.py|'
+    r'python -m (benchmarks\.\w+)|mim run mmpose_ext (\w+))(.*)'
 )
 
 
@@ -79,12 +84,12 @@ def test_options_of_commands_exist():
     parsers, checked = {}, 0
     for document in DOCUMENTS:
         text = document.read_text().replace('\\\n', ' ')
-        for path, options, tool, others in COMMAND.findall(text):
-            path = path or f'tools/{tool}.py'
+        for path, module, tool, options in COMMAND.findall(text):
+            path = path or module.replace('.', '/') or f'tools/{tool}'
             if path not in parsers:
-                parsers[path] = TABLES['parser_of'](ROOT / path)
+                parsers[path] = TABLES['parser_of'](ROOT / f'{path}.py')
             known = parsers[path]._option_string_actions
-            for option in re.findall(r'\s(--[\w-]+)', options or others):
+            for option in re.findall(r'\s(--[\w-]+)', options):
                 assert option in known, f'{document}: {path} {option}'
                 checked += 1
     assert checked > 50
