@@ -170,7 +170,7 @@ def exported(tiny_config, tmp_path_factory):
     """
     for package in ('onnxscript', 'onnxruntime', 'openvino', 'nncf'):
         pytest.importorskip(package)
-    from calibrated_model import build_model
+    from small_models import build_model
 
     from mmpose_ext.deploy.export import export_model, record
     from mmpose_ext.deploy.samples import draw_samples

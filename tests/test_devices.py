@@ -14,11 +14,13 @@ import numpy as np
 import pytest
 import torch
 from claimed_device import PACKAGES, ClaimedDevice, opaque
+from mmdet.models.backbones import ResNet
 from mmengine.config import Config, ConfigDict
 from mmengine.dataset import pseudo_collate
 from mmengine.evaluator import Evaluator
 from mmengine.optim import OptimWrapper
 from mmengine.registry import DATASETS, MODELS, DefaultScope
+from small_models import thin
 from torch import nn
 from torch.nn import functional as F
 from torch.testing import assert_close
@@ -227,9 +229,9 @@ class Family:
     def __init__(self, name, root):
         self.waits = WAITS[name]
         cfg = Config.fromfile(CONFIGS / name / f'{FAMILIES[name]}.py')
-        self.cfg = Config(
-            replace(cfg.to_dict(), 'data/toy_persons', str(root))
-        )
+        cfg = replace(cfg.to_dict(), 'data/toy_persons', str(root))
+        thin(cfg['model'])
+        self.cfg = Config(cfg)
 
     def batch(self, split='test'):
         dataset = DATASETS.build(self.cfg[f'{split}_dataloader'].dataset)
@@ -284,7 +286,9 @@ def claiming(model):
 
 
 @pytest.fixture(params=FAMILIES)
-def family(request, toy_persons, mmpose_scope):
+def family(request, toy_persons, mmpose_scope, monkeypatch):
+    block, _ = ResNet.arch_settings[50]
+    monkeypatch.setitem(ResNet.arch_settings, 50, (block, (1, 1, 1, 1)))
     family = Family(request.param, toy_persons)
     scope = family.cfg.get('default_scope', 'mmpose')
     with DefaultScope.overwrite_default_scope(scope):

@@ -1,5 +1,15 @@
 """What the converters of other projects' weights have in common."""
 
-from .weights import convert_weights, read_weights, write_weights
+from .weights import (
+    convert_weights,
+    make_parser,
+    read_weights,
+    write_weights,
+)
 
-__all__ = ['convert_weights', 'read_weights', 'write_weights']
+__all__ = [
+    'convert_weights',
+    'make_parser',
+    'read_weights',
+    'write_weights',
+]

@@ -1,9 +1,10 @@
 """Read other projects' weights, rename them, write them as MMEngine's."""
 
+import argparse
 import io
 import re
 from pathlib import Path
-from typing import Callable, Dict, List, Mapping
+from typing import Callable, Dict, List, Mapping, Sequence, Tuple, Union
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,29 @@ from ..errors import InputError
 from ..files import write_atomic
 
 _SHOWN = 5
+Rules = Sequence[Tuple[str, Union[str, Callable[[re.Match], str]]]]
+
+
+def make_parser(
+    description: str, source: str = 'official checkpoint'
+) -> argparse.ArgumentParser:
+    """A parser of what all converters of weights are given.
+
+    Args:
+        description (str): The tool's docstring.
+        source (str): What its argument ``src`` is. Defaults to
+            ``'official checkpoint'``.
+    """
+    parser = argparse.ArgumentParser(
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument('src', help=source)
+    parser.add_argument('dst', help='checkpoint to write')
+    parser.add_argument(
+        '--overwrite', action='store_true', help='replace an existing DST'
+    )
+    return parser
 
 
 def read_weights(path: str) -> Dict[str, Tensor]:
@@ -46,7 +70,7 @@ def read_weights(path: str) -> Dict[str, Tensor]:
 def convert_weights(
     weights: Mapping[str, Tensor],
     module: nn.Module,
-    rename: Callable[[str], str],
+    rules: Rules,
     source: str,
 ) -> Dict[str, Tensor]:
     """Give weights the names that a module of ours has for them.
@@ -58,8 +82,9 @@ def convert_weights(
         weights (Mapping[str, Tensor]): The weights by their own names.
         module (nn.Module): What they are for; it is not changed, and may be
             on torch's ``meta`` device.
-        rename (Callable[[str], str]): From a name in the module's state dict
-            to that of the same weight in ``weights``.
+        rules (Sequence[tuple]): Patterns and replacements of ``re.sub``, one
+            after the other, from a name in the module's state dict to that
+            of the same weight in ``weights``.
         source (str): Where the weights come from, and as what, for messages.
 
     Returns:
@@ -69,7 +94,12 @@ def convert_weights(
         InputError: Names the first weights that are missing, unexpected or of
             another shape than the module's, by their own names.
     """
-    expected = {rename(k): (k, v) for k, v in module.state_dict().items()}
+    expected = {}
+    for ours, value in module.state_dict().items():
+        theirs = ours
+        for pattern, replacement in rules:
+            theirs = re.sub(pattern, replacement, theirs)
+        expected[theirs] = ours, value
     given = dict(weights)
     for key in expected.keys() - given.keys():
         if key.endswith('.num_batches_tracked'):

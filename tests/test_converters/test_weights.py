@@ -6,6 +6,7 @@ from torch import nn
 from mmpose_ext import __version__
 from mmpose_ext.converters import (
     convert_weights,
+    make_parser,
     read_weights,
     write_weights,
 )
@@ -16,15 +17,18 @@ def make_module():
     return nn.Sequential(nn.Conv2d(2, 3, 1, bias=False), nn.BatchNorm2d(3))
 
 
-def rename(name):
-    """From our names: 0 and 1 are a and b there."""
+# From our names: 0 and 1 are a and b there.
+RULES = ((r'^0', 'a'), (r'^(1)', lambda match: chr(96 + 2 * int(match[1]))))
+
+
+def theirs(name):
     return {'0': 'a', '1': 'b'}[name[0]] + name[1:]
 
 
 def make_weights():
     torch.manual_seed(0)
     return {
-        rename(name): torch.rand(value.shape)
+        theirs(name): torch.rand(value.shape)
         for name, value in make_module().state_dict().items()
     }
 
@@ -75,10 +79,10 @@ def test_refuses_files_that_are_missing_or_broken(tmp_path):
 
 def test_renames():
     module, weights = make_module(), make_weights()
-    converted = convert_weights(weights, module, rename, 'x')
+    converted = convert_weights(weights, module, RULES, 'x')
     assert list(converted) == list(module.state_dict())
     for name, value in converted.items():
-        assert value is weights[rename(name)]
+        assert value is weights[theirs(name)]
 
 
 def test_old_norms_have_counted_no_batches():
@@ -86,7 +90,7 @@ def test_old_norms_have_counted_no_batches():
     del weights['b.num_batches_tracked']
     with torch.device('meta'):
         module = make_module()
-    converted = convert_weights(weights, module, rename, 'x')
+    converted = convert_weights(weights, module, RULES, 'x')
     assert converted['1.num_batches_tracked'].device.type == 'cpu'
     loaded = make_module()
     loaded.load_state_dict(converted)
@@ -101,7 +105,7 @@ def test_names_what_does_not_fit():
     weights['c'] = torch.ones(1)
     weights['a.weight'] = torch.ones(3, 2, 3, 3)
     with pytest.raises(InputError) as e:
-        convert_weights(weights, make_module(), rename, 'the weights of x')
+        convert_weights(weights, make_module(), RULES, 'the weights of x')
     assert str(e.value).splitlines() == [
         'the weights of x do not fit:',
         '  2 missing: b.weight, b.running_mean',
@@ -113,13 +117,13 @@ def test_names_what_does_not_fit():
 def test_names_the_first_five_of_many():
     weights = {**make_weights(), **{f'c{i}': torch.ones(1) for i in range(9)}}
     with pytest.raises(InputError) as e:
-        convert_weights(weights, make_module(), rename, 'x')
+        convert_weights(weights, make_module(), RULES, 'x')
     _, line = str(e.value).splitlines()
     assert line == '  9 unexpected: c0, c1, c2, c3, c4, ...'
 
 
 def test_writes_what_mmengine_loads(tmp_path):
-    weights = convert_weights(make_weights(), make_module(), rename, 'x')
+    weights = convert_weights(make_weights(), make_module(), RULES, 'x')
     path = tmp_path / 'new' / 'b.pth'
     write_weights(str(path), weights, '/somewhere/a.pth')
     assert [p.name for p in path.parent.iterdir()] == ['b.pth']
@@ -130,3 +134,12 @@ def test_writes_what_mmengine_loads(tmp_path):
     assert checkpoint['meta'] == dict(
         converted_from='a.pth', mmpose_ext_version=__version__
     )
+
+
+def test_parser():
+    parser = make_parser('What it does.', 'their file')
+    args = parser.parse_args(['a', 'b', '--overwrite'])
+    assert vars(args) == dict(src='a', dst='b', overwrite=True)
+    assert not parser.parse_args(['a', 'b']).overwrite
+    assert 'What it does.' in parser.format_help()
+    assert 'their file' in parser.format_help()

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from calibrated_model import build_model
 from mmengine.registry import DefaultScope
 from mmengine.structures import InstanceData
+from small_models import build_model, thin
 
 from mmpose_ext.deploy import formats
 from mmpose_ext.deploy.export import (
@@ -39,15 +39,6 @@ FAMILIES = {
 }
 
 
-def thin(config):
-    """Let an HRNet have one block per branch."""
-    extra = config.model.backbone.get('extra', {})
-    for stage in extra.values():
-        if 'num_blocks' in stage:
-            stage.num_blocks = (1,) * len(stage.num_blocks)
-            stage.num_modules = 1
-
-
 @pytest.fixture(scope='module')
 def family(request, tmp_path_factory):
     """A small model of a family, images, what it makes of them, and files.
@@ -58,7 +49,7 @@ def family(request, tmp_path_factory):
     method, _, stages = request.param.partition('-')
     if stages:
         config.model.head.num_stages = int(stages)
-    thin(config)
+    thin(config.model)
     folder = tmp_path_factory.mktemp(method)
     programs = {}
 

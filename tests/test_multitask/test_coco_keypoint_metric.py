@@ -341,7 +341,7 @@ def test_a_file_without_annotations_can_be_formatted(write, tmp_path):
     assert len(json.loads((tmp_path / 'results.keypoints.json').read_text()))
 
 
-def test_only_the_summary_is_told(write, capsys, monkeypatch):
+def test_only_the_summary_is_logged(write, capsys, monkeypatch):
     logged = []
     monkeypatch.setattr(
         coco_keypoint_metric,

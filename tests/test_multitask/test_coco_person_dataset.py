@@ -173,8 +173,8 @@ def test_wrong_number_of_keypoints(tmp_path, number):
     anns = [person(), person(keypoints=[1] * number)]
     with pytest.raises(InputError) as e:
         make(tmp_path, anns)
-    for told in ('annotation 101', 'persons.json', f'{number} ', '51'):
-        assert told in str(e.value)
+    for part in ('annotation 101', 'persons.json', f'{number} ', '51'):
+        assert part in str(e.value)
 
 
 def test_wrong_category(tmp_path):

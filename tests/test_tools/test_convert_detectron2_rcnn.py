@@ -509,7 +509,7 @@ def test_another_number_of_keypoints(convert):
     load_strictly(path, cfg)
 
 
-def test_classes_are_kept_unless_told_otherwise(convert):
+def test_classes_are_kept_by_default(convert):
     shapes = official_shapes(80, keypoints=False)
     path, out = convert(numbered_weights(shapes))
     assert 'for num_classes=80\n' in out
@@ -723,7 +723,7 @@ def test_configs_that_name_the_tool(name, shapes, convert):
     cfg = Config.fromfile(path)
     load_strictly(result, cfg.model)
 
-    # What the weights do not tell.
+    # What the weights do not show.
     model = cfg.model
     assert model.backbone.style == 'caffe'
     assert model.data_preprocessor.mean == [103.53, 116.28, 123.675]

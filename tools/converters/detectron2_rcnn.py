@@ -42,7 +42,7 @@ Left are small differences, all of them MMDet's:
   sigmoid, so that other ones of these proposals may be kept.
 
 All of this was read from the sources and tested with made-up weights, for
-want of one of Detectron2's files. What such a file can tell: that its names
+want of one of Detectron2's files. Such a file would show whether its names
 and shapes are those expected here (else it is refused), and its AP: box and
 keypoints 53.6 and 64.0 on val2017 for keypoint_rcnn_R_50_FPN_1x.
 
@@ -53,7 +53,6 @@ person. That is to train from; to evaluate the original weights, convert all
 classes, which is the default.
 """
 
-import argparse
 import re
 from itertools import accumulate
 from typing import Callable, Dict, Iterable, List, Mapping, Optional, Tuple
@@ -64,7 +63,7 @@ from mmengine.registry import MODELS, TASK_UTILS, DefaultScope
 from torch import Tensor, nn
 
 from mmpose_ext.checks import check_output_file, explain_unknown_types
-from mmpose_ext.converters import convert_weights, write_weights
+from mmpose_ext.converters import convert_weights, make_parser, write_weights
 from mmpose_ext.converters.detectron2 import read_detectron2_weights
 from mmpose_ext.engine.config import load_config
 from mmpose_ext.errors import InputError, run_tool
@@ -116,41 +115,6 @@ RULES = (
     (r'\.keypoint_head\.convs\.(\d)', numbered('.keypoint_head.conv_fcn', 1)),
     (r'\.heatmap_deconv\.', r'.score_lowres.'),
 )
-
-
-def parse_args(argv=None):
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument('src', help='checkpoint of Detectron2')
-    parser.add_argument('dst', help='checkpoint to write')
-    parser.add_argument(
-        '--config',
-        help='config of the model that the weights are for, e.g. with '
-        'deformable convolutions where SRC has plain ones: what it has no '
-        'place for is left out',
-    )
-    parser.add_argument(
-        '--person-only',
-        action='store_true',
-        help="of 80 classes, write the person's weights alone (see above)",
-    )
-    parser.add_argument(
-        '--overwrite', action='store_true', help='replace an existing DST'
-    )
-    return parser.parse_args(argv)
-
-
-def official_name(name: str) -> str:
-    """Detectron2's name of one of our weights.
-
-    Args:
-        name (str): A key of our state dict.
-    """
-    for pattern, theirs in RULES:
-        name = re.sub(pattern, theirs, name)
-    return name
 
 
 def split_settings(
@@ -375,7 +339,19 @@ def fit(
 
 
 def main(argv=None):
-    args = parse_args(argv)
+    parser = make_parser(__doc__, 'checkpoint of Detectron2')
+    parser.add_argument(
+        '--config',
+        help='config of the model that the weights are for, e.g. with '
+        'deformable convolutions where SRC has plain ones: what it has no '
+        'place for is left out',
+    )
+    parser.add_argument(
+        '--person-only',
+        action='store_true',
+        help="of 80 classes, write the person's weights alone (see above)",
+    )
+    args = parser.parse_args(argv)
     check_output_file(args.dst, args.overwrite)
     target = load_model(args.config) if args.config else None
     weights = read_detectron2_weights(args.src)
@@ -402,7 +378,7 @@ def main(argv=None):
     converted = convert_weights(
         weights,
         make_model(**arch),
-        official_name,
+        RULES,
         f"the weights of '{args.src}', taken for those of Detectron2's R-CNN "
         'with ResNet-50 and FPN,',
     )

@@ -14,7 +14,6 @@ or for the backbone's init_cfg=dict(type='Pretrained', checkpoint=...,
 prefix='backbone.').
 """
 
-import argparse
 import re
 
 import torch
@@ -24,6 +23,7 @@ import mmpose_ext  # noqa: F401  (before torchvision's users)
 from mmpose_ext.checks import check_output_file
 from mmpose_ext.converters import (
     convert_weights,
+    make_parser,
     read_weights,
     write_weights,
 )
@@ -31,9 +31,15 @@ from mmpose_ext.errors import run_tool
 from mmpose_ext.models.backbones import MobileNetV1
 from mmpose_ext.models.heads import GCCPMHead
 
+DEPTHS = [depth for _, depth in MobileNetV1.stage_settings]
 # From our names to theirs. Their blocks are sequences: 0 and 1 (or, in the
 # second half of a separable convolution, 3 and 4) are convolution and norm.
 RULES = (
+    # Their blocks of all stages are counted together, after the stem.
+    (
+        r'^backbone\.stages\.(\d)\.(\d)\.',
+        lambda m: f'model.{1 + sum(DEPTHS[: int(m[1])]) + int(m[2])}.',
+    ),
     (r'^backbone\.stem\.', r'model.0.'),
     (r'^head\.reduction\.', r'cpm.'),
     (r'^head\.initial_stage\.3\.', r'initial_stage.heatmaps.'),
@@ -56,42 +62,6 @@ RULES = (
 UNUSED = re.compile(r'(model\.1[23]|fc)\.')
 
 
-def parse_args(argv=None):
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument('src', help='official checkpoint')
-    parser.add_argument('dst', help='checkpoint to write')
-    parser.add_argument(
-        '--backbone',
-        action='store_true',
-        help="SRC is marvis' MobileNet: write the backbone alone",
-    )
-    parser.add_argument(
-        '--overwrite', action='store_true', help='replace an existing DST'
-    )
-    return parser.parse_args(argv)
-
-
-def official_name(name: str) -> str:
-    """The official name of one of our weights.
-
-    Args:
-        name (str): A key of our state dict.
-    """
-    depths = [depth for _, depth in MobileNetV1.stage_settings]
-    name = re.sub(
-        r'^backbone\.stages\.(\d)\.(\d)\.',
-        # Their blocks are counted through, the stem being the first.
-        lambda m: f'model.{1 + sum(depths[: int(m[1])]) + int(m[2])}.',
-        name,
-    )
-    for pattern, theirs in RULES:
-        name = re.sub(pattern, theirs, name)
-    return name
-
-
 def make_model(num_refinements=None) -> nn.Module:
     """Our networks without memory for weights; None for no head."""
     with torch.device('meta'):
@@ -108,7 +78,13 @@ def make_model(num_refinements=None) -> nn.Module:
 
 
 def main(argv=None):
-    args = parse_args(argv)
+    parser = make_parser(__doc__)
+    parser.add_argument(
+        '--backbone',
+        action='store_true',
+        help="SRC is marvis' MobileNet: write the backbone alone",
+    )
+    args = parser.parse_args(argv)
     check_output_file(args.dst, args.overwrite)
     weights = read_weights(args.src)
     if args.backbone:
@@ -121,7 +97,7 @@ def main(argv=None):
     converted = convert_weights(
         weights,
         make_model(refinements),
-        official_name,
+        RULES,
         f"the weights of '{args.src}', taken for those of {what},",
     )
     write_weights(args.dst, converted, args.src)

@@ -1,7 +1,7 @@
 """Official weights of LOGO-CAP, for our model.
 
-Reads a checkpoint of the official logocap with HRNet-W32 or HRNet-W48; which
-of them it is, the weights tell. The result is for
+Reads a checkpoint of the official logocap with HRNet-W32 or HRNet-W48, as the
+weights show. The result is for
 
     model = dict(
         type='BottomupPoseEstimator',
@@ -14,9 +14,6 @@ of them it is, the weights tell. The result is for
 as in configs/logocap; with HRNet-W48, in_channels=720, heatmap_channels=48.
 """
 
-import argparse
-import re
-
 import mmpose_ext  # noqa: F401  # isort: skip  first: it repairs the others
 import torch
 from mmpose.models.backbones import HRNet
@@ -25,6 +22,7 @@ from torch import nn
 from mmpose_ext.checks import check_output_file
 from mmpose_ext.converters import (
     convert_weights,
+    make_parser,
     read_weights,
     write_weights,
 )
@@ -49,30 +47,6 @@ RULES = (
     (r'^joints_mlp\.4\.beta$', r'joints_mlp.4.bias_'),
     (r'^joints_mlp\.4\.mixing\.', r'joints_mlp.4.attn_weights.attention.0.'),
 )
-
-
-def parse_args(argv=None):
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument('src', help='official checkpoint')
-    parser.add_argument('dst', help='checkpoint to write')
-    parser.add_argument(
-        '--overwrite', action='store_true', help='replace an existing DST'
-    )
-    return parser.parse_args(argv)
-
-
-def official_name(name: str) -> str:
-    """The official name of one of our weights.
-
-    Args:
-        name (str): A key of our state dict.
-    """
-    for pattern, theirs in RULES:
-        name = re.sub(pattern, theirs, name)
-    return name
 
 
 def make_model(width: int) -> nn.Module:
@@ -120,7 +94,7 @@ def make_model(width: int) -> nn.Module:
 
 
 def main(argv=None):
-    args = parse_args(argv)
+    args = make_parser(__doc__).parse_args(argv)
     check_output_file(args.dst, args.overwrite)
     weights = read_weights(args.src)
     if WIDTH_KEY not in weights:
@@ -136,7 +110,7 @@ def main(argv=None):
     converted = convert_weights(
         weights,
         make_model(width),
-        official_name,
+        RULES,
         f"the weights of '{args.src}', taken for those of the official "
         f'LOGO-CAP with HRNet-W{width},',
     )

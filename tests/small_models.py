@@ -1,4 +1,4 @@
-"""Small pose models with random weights, but maps of order 1."""
+"""Smaller networks of configs, and weights without training."""
 
 import copy
 from pathlib import Path
@@ -15,8 +15,20 @@ from mmpose_ext.deploy.samples import draw_samples
 from mmpose_ext.inference.poses import load_pose_model
 
 
+def thin(model: dict) -> None:
+    """Let the stages of a config's HRNet have one block per branch."""
+    for stage in model['backbone'].get('extra', {}).values():
+        if 'num_blocks' in stage:
+            stage.update(
+                num_modules=1, num_blocks=(1,) * len(stage['num_blocks'])
+            )
+
+
 def build_model(config: Config, checkpoint: Path):
-    """A model whose norms fit drawn persons; writes its checkpoint."""
+    """A model with random weights, and its checkpoint.
+
+    Its norms fit drawn persons, so that its maps are of order 1.
+    """
     torch.manual_seed(0)
     with DefaultScope.overwrite_default_scope('mmpose'):
         model = build_pose_estimator(copy.deepcopy(config).model)
