@@ -23,12 +23,8 @@ META = dict(
 
 @pytest.fixture
 def write(tmp_path):
-    def write(content):
-        path = tmp_path / 'b.json'
-        path.write_text(json.dumps(content))
-        return str(path)
-
-    return write
+    path = tmp_path / 'b.json'
+    return lambda content: path.write_text(json.dumps(content)) and str(path)
 
 
 def make_dataset(path, **kwargs):

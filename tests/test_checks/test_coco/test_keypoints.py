@@ -11,6 +11,10 @@ def read_second(read, content, keypoints, **changes):
     return read(content)['annotations'][1]
 
 
+def counts(read, content):
+    return [a['num_keypoints'] for a in read(content)['annotations']]
+
+
 @pytest.mark.parametrize(
     ('keypoints', 'message'),
     [
@@ -26,7 +30,6 @@ def read_second(read, content, keypoints, **changes):
         ([1, 2, NAN, 3, 4, 1, 5, 6, 0], r'8: keypoint 0 is \[1, 2, nan\], '),
         ([1, 2, True, 3, 4, 1, 5, 6, 0], 'keypoint 0 is .*True.* visibility'),
         ([1, 2, '2', 3, 4, 1, 5, 6, 0], "keypoint 0 is .*'2'.* visibility"),
-        ([1, 2, None, 3, 4, 1, 5, 6, 0], 'keypoint 0 is .*None.* visibility'),
         ([NAN, 2, 2, 3, 4, 1, 5, 6, 0],
          r'keypoint 0 is \[nan, 2, 2\], expected finite px where it is lab'),
         ([1, 2, 2, 3, float('inf'), 1, 5, 6, 0], 'keypoint 1 .* finite px'),
@@ -36,6 +39,9 @@ def read_second(read, content, keypoints, **changes):
         ([1, 2, 2, 3, 4, 1, None, 6, 0],
          r'keypoint 2 is \[None, 6, 0\], expected numbers'),
         ([1, 2, 2, 3, 4, 1, 5, False, 0], 'keypoint 2 .* expected numbers'),
+        # Fractions, with or without an unlabelled keypoint elsewhere.
+        ([0.5, 0.5, 2, 0.2, 0, 1, 0, 0, 0], '8: keypoints .*px, not fraction'),
+        ([0.5, 0.5, 2, 0.2, 0, 1, 30, 40, 0], '8: keypoints .*px, not fract'),
     ],
 )  # fmt: skip
 def test_what_is_no_keypoint(read, content, keypoints, message):
@@ -43,11 +49,19 @@ def test_what_is_no_keypoint(read, content, keypoints, message):
         read_second(read, content, keypoints)
 
 
-def test_no_list_is_of_threes(read, content):
+@pytest.mark.parametrize(
+    ('keypoints', 'message'),
+    [
+        ([1, 2], 'keypoints of 2 numbers, expected three for each keypoint'),
+        ([[15, 30, 2], [20, 35, 1]], r'keypoints \[\[15, .*not lists\n'),
+    ],
+)
+def test_what_all_have_and_is_no_keypoint(read, content, keypoints, message):
     for annotation in content['annotations']:
-        annotation['keypoints'] = [1, 2]
-    with pytest.raises(InputError, match='three for each keypoint'):
+        annotation['keypoints'] = keypoints
+    with pytest.raises(InputError, match=f'annotation 7: {message}') as e:
         read(content)
+    assert 'has 3 problems' in str(e.value)
 
 
 @pytest.mark.parametrize('value', [NAN, float('inf'), 1e7, 10**400])
@@ -58,45 +72,33 @@ def test_unlabelled_keypoints_are_at_0(read, content, value, warnings):
     assert '1 of 3 annotations have keypoints without a lab' in warnings[0]
 
 
-def test_unlabelled_keypoints_may_be_anywhere(read, content, warnings):
-    found = read_second(read, content, [1, 2, 2.0, -9, 4, 0.0, 5, 6, 1])
-    assert found['keypoints'] == [1, 2, 2, -9, 4, 0, 5, 6, 1]
+@pytest.mark.parametrize(
+    'keypoints',
+    [
+        [1, 2, 2.0, -9, 4, 0.0, 5, 6, 1],  # unlabelled, outside
+        [0.5, 0.5, 2, 0, 0, 0, 0, 0, 0],  # one alone may be in the first px
+        [0, 0, 2, 1, 1, 1, 0, 0, 0],  # px
+        [0.5, 0.5, 2, 0.2, 1.5, 1, 0, 0, 0],
+        [0.5, 0.5, 2, -0.2, 0, 1, 0, 0, 0],
+    ],
+)
+def test_keypoints_that_stay(read, content, keypoints, warnings):
+    seen = sum(v > 0 for v in keypoints[2::3])
+    found = read_second(read, content, keypoints, num_keypoints=seen)
+    assert found['keypoints'] == keypoints and found['num_keypoints'] == seen
     assert not warnings
 
 
-@pytest.mark.parametrize(
-    ('keypoints', 'wrong'),
-    [
-        ([0.5, 0.5, 2, 0.2, 0, 1, 0, 0, 0], True),
-        ([0.5, 0.5, 2, 0.2, 0, 1, 30, 40, 0], True),
-        ([0.5, 0.5, 2, 0, 0, 0, 0, 0, 0], False),  # one alone says nothing
-        ([0, 0, 2, 1, 1, 1, 0, 0, 0], False),  # px
-        ([0.5, 0.5, 2, 0.2, 1.5, 1, 0, 0, 0], False),
-        ([0.5, 0.5, 2, -0.2, 0, 1, 0, 0, 0], False),
-    ],
-)
-def test_fractions(read, content, keypoints, wrong):
-    if not wrong:
-        found = read_second(read, content, keypoints)
-        assert found['keypoints'] == keypoints
-        return
-    message = 'annotation 8: keypoints .* px, not fractions of the image'
-    with pytest.raises(InputError, match=message):
-        read_second(read, content, keypoints)
-
-
-@pytest.mark.parametrize('keypoints', [[], None])
-def test_who_has_no_keypoints_gets_unlabelled_ones(read, content, keypoints):
-    content['annotations'][1]['keypoints'] = keypoints
-    if keypoints is None:
-        del content['annotations'][1]['keypoints']
-    found = read(content)['annotations'][1]
-    assert found['keypoints'] == [0] * 9 and found['num_keypoints'] == 0
-
-
-def test_a_file_without_keypoints(read, content):
+def test_who_has_no_keypoints_gets_unlabelled_ones(read, content):
+    for keypoints in ([], None):
+        content['annotations'][1]['keypoints'] = keypoints
+        if keypoints is None:
+            del content['annotations'][1]['keypoints']
+        found = read(content)['annotations'][1]
+        assert found['keypoints'] == [0] * 9 and found['num_keypoints'] == 0
     for annotation in content['annotations']:
-        del annotation['keypoints'], annotation['num_keypoints']
+        annotation.pop('keypoints', None)
+        annotation.pop('num_keypoints', None)
     for annotation in read(content)['annotations']:
         assert 'keypoints' not in annotation
 
@@ -104,32 +106,25 @@ def test_a_file_without_keypoints(read, content):
 def test_counts(read, content, warnings):
     del content['annotations'][0]['num_keypoints']
     content['annotations'][1]['num_keypoints'] = 2.0
-    found = [a['num_keypoints'] for a in read(content)['annotations']]
-    assert found == [2, 2, 2] and not warnings
+    assert counts(read, content) == [2, 2, 2] and not warnings
     content['annotations'][1]['num_keypoints'] = 0
     content['annotations'][2]['num_keypoints'] = 3
-    found = [a['num_keypoints'] for a in read(content)['annotations']]
-    assert found == [2, 2, 2] and len(warnings) == 1
+    assert counts(read, content) == [2, 2, 2] and len(warnings) == 1
     assert '2 of 3 annotations have a num_keypoints that is' in warnings[0]
+    for value in (None, '2', True, 1.5, NAN):
+        content['annotations'][1]['num_keypoints'] = value
+        with pytest.raises(
+            InputError, match=r'num_keypoints .*, expected a who'
+        ):
+            read(content)
 
 
 def test_crowdpose_counts_neither_head_nor_neck(read, content, warnings):
     content['images'][0]['crowdIndex'] = 0.3
     content['annotations'][1]['num_keypoints'] = 1
-    found = [a['num_keypoints'] for a in read(content)['annotations']]
-    assert found == [2, 1, 2] and not warnings
+    assert counts(read, content) == [2, 1, 2] and not warnings
     content['annotations'][1]['num_keypoints'] = 3
-    found = [a['num_keypoints'] for a in read(content)['annotations']]
-    assert found == [2, 2, 2] and len(warnings) == 1
-
-
-@pytest.mark.parametrize('value', [None, '2', True, 1.5, NAN])
-def test_what_is_no_count(read, content, value):
-    content['annotations'][1]['num_keypoints'] = value
-    with pytest.raises(
-        InputError, match=r'8: num_keypoints .* a whole number'
-    ):
-        read(content)
+    assert counts(read, content) == [2, 2, 2] and len(warnings) == 1
 
 
 def test_other_keypoints_of_whole_bodies(read, content):
@@ -153,13 +148,3 @@ def test_everybody_is_read_as_numpy_has_it(read, content):
         assert annotation['keypoints'] == given['keypoints']
         seen = np.reshape(given['keypoints'], (-1, 3))[:, 2]
         assert annotation['num_keypoints'] == (seen > 0).sum()
-
-
-def test_keypoints_in_lists(read, content):
-    nested = [[15, 30, 2], [20, 35, 1], [0, 0, 0]]
-    for annotation in content['annotations']:
-        annotation['keypoints'] = nested
-    message = r'annotation 7: keypoints \[\[15, .*not lists\n'
-    with pytest.raises(InputError, match=message) as e:
-        read(content)
-    assert 'has 3 problems' in str(e.value)

@@ -56,23 +56,10 @@ def test_polygons_of_two_points_are_left_out(read, content, warnings):
 @pytest.mark.parametrize(
     'segmentation',
     [
-        TRIANGLE,
-        'abc',
-        3,
-        True,
-        [None],
-        ['abcdef'],
-        [{}],
-        [[[1, 2], [3, 4], [5, 6]]],
-        [[1, 2, 3, 4, 5, None]],
-        [[1, 2, 3, 4, 5, '6']],
-        [[1, 2, 3, 4, 5, True]],
-        [[1, 2, 3, 4, 5, NAN]],
-        [[1, 2, 3, 4, 5, 10**400]],
-        [[1, 2, 3, 4, 5, 1e9]],
-        [[1, 2, 3, 4, 5, 6, 7]],
-        [TRIANGLE, [1, 2, 3]],
-        [TRIANGLE, 5],
+        *(TRIANGLE, 'abc', 3, True, [None], ['abcdef'], [{}]),
+        *([[1, 2, 3, 4, 5, bad]] for bad in (None, '6', True, NAN, 10**400)),
+        *([[1, 2, 3, 4, 5, 1e9]], [[1, 2, 3, 4, 5, 6, 7]]),
+        *([[[1, 2], [3, 4], [5, 6]]], [TRIANGLE, [1, 2, 3]], [TRIANGLE, 5]),
         dict(EMPTY, x=[1]),
     ],
 )
@@ -95,14 +82,14 @@ def test_what_is_no_segmentation(read, content, segmentation):
         ([80, 100], [], r'the counts \[\], expected run lengths'),
         ([80, 100], [10, 7989], r'the counts \[10, 7989\], expected run le'),
         ([80, 100], [10, 7991], 'expected run lengths from 0 whose sum is'),
-        ([80, 100], [8010, -10], 'expected run lengths'),
-        ([80, 100], [10, True, 7989], 'expected run lengths'),
-        ([80, 100], [2**62, 2**62, 2**63 + 8000], 'expected run lengths'),
-        ([80, 100], ':d0Ri', 'expected run lengths'),
-        ([80, 100], ':d0Ri71', 'expected run lengths'),
-        ([80, 100], '', 'expected run lengths'),
-        ([80, 100], 'ü', 'expected run lengths'),
-        ([80, 100], 'o' * 99, 'expected run lengths'),
+        *(
+            ([80, 100], counts, 'expected run lengths')
+            for counts in (
+                *([8010, -10], [10, True, 7989]),
+                [2**62, 2**62, 2**63 + 8000],
+                *(':d0Ri', ':d0Ri71', '', 'ü', 'o' * 99),
+            )
+        ),
     ],
 )
 def test_wrong_run_lengths(read, content, size, counts, message):
