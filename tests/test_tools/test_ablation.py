@@ -10,16 +10,12 @@ from mmpose_ext.engine.config import load_config
 from mmpose_ext.errors import InputError
 
 ROOT = Path(__file__).parents[2]
-PLANS = {path.stem: path for path in ROOT.glob('configs/*/ablations/*.py')}
-METRICS = "metrics={'AP': 'coco/AP', 'mask AP': 'coco/segm_mAP'}"
-VARIANTS = """
-    'As it is': {},
-    'wide, slow': {
-        'model.backbone.base_channels': 16,
-        'model.head': dict(in_channels=128),
-        'optim_wrapper': dict(optimizer=dict(_delete_=True, type='SGD', lr=1)),
-    },
-"""
+METRICS = "metrics={'AP': 'coco/AP'}"
+WIDE = """'Wide, slow': {
+    'model.backbone.base_channels': 16,
+    'model.head': dict(in_channels=128),
+    'optim_wrapper': dict(optimizer=dict(_delete_=True, type='SGD', lr=1)),
+}"""
 
 
 @pytest.fixture(scope='module')
@@ -29,7 +25,7 @@ def tool():
 
 @pytest.fixture
 def make_plan(tiny_config, tmp_path):
-    def make(variants=VARIANTS, seeds='[0, 3]', metrics=METRICS, more=''):
+    def make(variants="'a': {}", seeds='[0, 3]', metrics=METRICS, more=''):
         path = tmp_path / 'plan.py'
         path.write_text(
             f"_base_ = '{tiny_config}'\ntrain_cfg = dict(max_epochs=1)\n"
@@ -42,32 +38,34 @@ def make_plan(tiny_config, tmp_path):
 
 
 @pytest.fixture
-def make_runs(tool, tmp_path):
-    """The runs of a plan, whose configs are written."""
+def run(tool, tmp_path, monkeypatch):
+    """Run the tool with another function in the place of run_step."""
 
-    def make(path):
-        plan = load_config(str(path))
-        ablation = plan._cfg_dict.pop('ablation', None)
-        tool['check_ablation'](ablation, plan.filename)
-        runs = tool['make_runs'](plan, ablation, tmp_path / 'runs')
-        tool['write_configs'](runs)
-        return runs
+    def run(plan, run_step):
+        monkeypatch.setitem(tool['main'].__globals__, 'run_step', run_step)
+        args = ('ablation.py', plan, '--work-dir', tmp_path / 'runs')
+        monkeypatch.setattr('sys.argv', list(map(str, args)))
+        tool['main']()
+        return json.loads((tmp_path / 'runs/results.json').read_text())
 
-    return make
+    return run
 
 
-def test_each_variant_with_each_seed(make_plan, make_runs, tmp_path):
-    runs = make_runs(make_plan())
-    assert [(run.variant, run.seed) for run in runs] == [
-        *(('As it is', 0), ('As it is', 3)),
-        *(('wide, slow', 0), ('wide, slow', 3)),
-    ]
-    folders = [run.folder.relative_to(tmp_path / 'runs') for run in runs]
-    names = ('as-it-is/seed_0', 'as-it-is/seed_3')
-    assert folders[:2] == [Path(name) for name in names]
-    assert runs[3].config == tmp_path / 'runs/wide-slow/seed_3.py'
-    assert runs[0].params == runs[1].params < runs[2].params == runs[3].params
-    plain, wide = (Config.fromfile(runs[i].config) for i in (1, 3))
+def pretend(title, result, *command):
+    """A step that is done at once."""
+    result.parent.mkdir(exist_ok=True)
+    result.write_text(json.dumps({'coco/AP': 0.25}))
+
+
+def test_each_variant_with_each_seed(make_plan, run, tmp_path, capsys):
+    variants = run(make_plan(f"'plain': {{}}, {WIDE}"), pretend)['variants']
+    seeds = {'0': {'coco/AP': 0.25}, '3': {'coco/AP': 0.25}}
+    assert [v['seeds'] for v in variants.values()] == [seeds, seeds]
+    assert variants['plain']['params'] < variants['Wide, slow']['params']
+    plain, wide = (
+        Config.fromfile(tmp_path / f'runs/{name}/seed_3.py')
+        for name in ('plain', 'wide-slow')
+    )
     assert plain.model.backbone.base_channels == 8
     assert wide.model.backbone.base_channels == 16
     assert wide.model.head.in_channels == 128
@@ -75,62 +73,35 @@ def test_each_variant_with_each_seed(make_plan, make_runs, tmp_path):
     for cfg in (plain, wide):
         assert (cfg.randomness.seed, cfg.train_cfg.max_epochs) == (3, 1)
         assert 'ablation' not in cfg
+    table = capsys.readouterr().out
+    assert (tmp_path / 'runs/table.md').read_text() == table
+    assert '| Wide, slow | 0.250 ± 0 |' in table
 
 
-def test_training_testing_and_resuming(
-    tool, make_plan, run_script, tmp_path, monkeypatch, capsys
-):
-    commands = []
+def test_training_testing_and_going_on(make_plan, run, run_script, tmp_path):
+    titles = []
 
     def run_step(title, result, python, script, *args):
         if not result.exists():
-            commands.append((title, script.name))
+            titles.append(title)
             assert run_script(script, *args)[0] == 0
 
-    monkeypatch.setitem(tool['main'].__globals__, 'run_step', run_step)
-    plan = make_plan("'a': {}")
-
-    def run():
-        argv = ['ablation.py', str(plan), '--work-dir', str(tmp_path / 'runs')]
-        monkeypatch.setattr('sys.argv', argv)
-        tool['main']()
-        return capsys.readouterr().out, json.loads(
-            (tmp_path / 'runs/results.json').read_text()
-        )
-
-    table, results = run()
-    assert commands == [
-        *(('Train a, seed 0 (1 of 2)', 'train.py'),),
-        *(('Test a, seed 0 (1 of 2)', 'test.py'),),
-        *(('Train a, seed 3 (2 of 2)', 'train.py'),),
-        *(('Test a, seed 3 (2 of 2)', 'test.py'),),
-    ]
-    assert (tmp_path / 'runs/table.md').read_text() == table
-    assert set(results['variants']['a']['seeds']) == {'0', '3'}
-    checkpoint = tmp_path / 'runs/a/seed_3/epoch_1.pth'
-    assert checkpoint.exists()
-
-    # What is there is read; a training without its last epoch goes on.
-    path = tmp_path / 'runs/a/seed_0/metrics.json'
-    path.write_text(json.dumps({'coco/AP': 0.25}))
+    plan = make_plan()
+    first = run(plan, run_step)
+    tail = ['a, seed 0 (1 of 2)', 'a, seed 3 (2 of 2)']
+    steps = ('Train', 'Test')
+    assert titles == [f'{step} {t}' for t in tail for step in steps]
     (tmp_path / 'runs/a/seed_3/metrics.json').unlink()
-    del commands[:]
-    _, again = run()
-    assert commands == [('Test a, seed 3 (2 of 2)', 'test.py')]
-    seeds = again['variants']['a']['seeds']
-    assert seeds == {
-        **results['variants']['a']['seeds'],
-        '0': {'coco/AP': 0.25},
-    }
-    checkpoint.unlink()
-    calls = []
-    monkeypatch.setitem(
-        tool['main'].__globals__, 'run_step', lambda *args: calls.append(args)
-    )
-    run()
-    title, result, _, _, *args = calls[2]
-    assert (title, result) == ('Train a, seed 3 (2 of 2)', checkpoint)
-    assert args[-3:] == ['--work-dir', checkpoint.parent, '--resume']
+    assert run(plan, run_step) == first
+    assert titles[4:] == ['Test a, seed 3 (2 of 2)']
+
+    commands = []
+    run(plan, lambda *args: commands.append(args))
+    folder = tmp_path / 'runs/a/seed_3'
+    _, result, _, script, *args = commands[2]
+    assert (result, script.name) == (folder / 'epoch_1.pth', 'train.py')
+    config = tmp_path / 'runs/a/seed_3.py'
+    assert args == [config, '--work-dir', folder, '--resume']
 
 
 def test_table(tool):
@@ -144,19 +115,16 @@ def test_table(tool):
     ]
 
 
-def test_other_settings_do_not_go_on_with_an_old_run(make_plan, make_runs):
-    (first, _) = make_runs(make_plan("'a': {}"))
-    # What no run reads may change, as may the rest of the plan.
-    runs = make_runs(make_plan("'b': {}, 'a': {}", '[0, 5]', more='x = 1'))
-    assert len(runs) == 4
-    before = first.config.read_text()
-    plan = make_plan("'c': {}, 'a': {'model.head.in_channels': 64}")
-    assert len(make_runs(plan)) == 4
-    plan.write_text(plan.read_text().replace('epochs=1', 'epochs=3'))
+def test_other_settings_do_not_go_on_with_an_old_run(make_plan, run, tmp_path):
+    run(make_plan(), pretend)
+    # The plan may grow, and what no run reads may change.
+    plan = make_plan(f"{WIDE}, 'a': {{}}", '[0, 5]', more='x = 1')
+    run(plan, pretend)
+    plan.write_text(plan.read_text().replace('epochs=1', 'epochs=2'))
     with pytest.raises(InputError, match=r'seed_0.py.* other settings'):
-        make_runs(plan)
-    assert first.config.read_text().replace('x = 1', '') != before
-    assert Config.fromfile(first.config).train_cfg.max_epochs == 1
+        run(plan, pretend)
+    config = Config.fromfile(tmp_path / 'runs/a/seed_0.py')
+    assert config.train_cfg.max_epochs == 1
 
 
 @pytest.mark.parametrize(
@@ -174,93 +142,79 @@ def test_other_settings_do_not_go_on_with_an_old_run(make_plan, make_runs):
         (dict(variants="'!': {}"), "'!' gives the folder ''"),
         (dict(variants="'a': 3"), "'a': expected a dict of settings, got 3"),
         (dict(more='del ablation'), "a dict 'ablation', got None"),
+        *(
+            (dict(variants=f"'a': {{}}, 'bad': {settings!r}"), message)
+            for settings, message in [
+                ({'optim_wrapper.optimzer.lr': 1}, "bad.* mean 'optimizer'"),
+                ({'modle': {}}, "no modle; did you mean 'model'"),
+                ({'train_dataloader': dict(batchsize=1)}, 'mean .batch_size'),
+                ({'param_scheduler.1.gamma': 1}, 'no param_scheduler.1'),
+                ({'randomness.sed': 1}, "mean 'seed'"),
+                ({'model.head.width': 3}, "unexpected .* argument 'width'"),
+                ({'val_dataloader.dataset.pipes': []}, "argument 'pipes'"),
+                ({'val_dataloader.dataset.ann_file': 'n.json'}, 'n.json.*not'),
+            ]
+        ),
     ],
 )
-def test_errors_of_a_plan(plan, message, make_plan, make_runs, tmp_path):
+def test_errors_before_any_training(plan, message, make_plan, run, tmp_path):
     with pytest.raises(InputError, match=message):
-        make_runs(make_plan(**plan))
-    assert not (tmp_path / 'runs').exists()
-
-
-@pytest.mark.parametrize(
-    ('settings', 'message'),
-    [
-        ({'optim_wrapper.optimzer.lr': 1}, "mean 'optimizer'"),
-        ({'modle': {}}, "no modle; did you mean 'model'"),
-        ({'train_dataloader': dict(batchsize=1)}, 'mean .batch_size'),
-        ({'param_scheduler.1.gamma': 1}, 'no param_scheduler.1'),
-        ({'param_scheduler.0.gama': 1, 'randomness.sed': 1}, 'randomness.sed'),
-        ({'model.head.width': 3}, "unexpected keyword argument 'width'"),
-        ({'train_dataloader.dataset.pipelin': []}, "argument 'pipelin'"),
-        ({'model.type': 'PoseEstimator'}, 'PoseEstimator'),
-        ({'model.head.x.y': {}}, "'x'"),
-        ({'val_dataloader.dataset.ann_file': 'no.json'}, 'no.json.*not exist'),
-    ],
-)
-def test_errors_of_a_variant(
-    settings, message, make_plan, make_runs, tmp_path
-):
-    plan = make_plan(f"'good': {{}}, 'bad': {settings!r}")
-    with pytest.raises(InputError, match=f"^variant 'bad': .*{message}"):
-        make_runs(plan)
+        run(make_plan(**plan), pretend)
     assert not (tmp_path / 'runs').exists()
 
 
 def variants_of(name, tool):
-    """The configs of a plan of the project, without a look at its data."""
-    plan = load_config(str(PLANS[name]))
+    """The plan and the variants of a README, without a look at their data."""
+    plan = load_config(name)
     ablation = plan._cfg_dict.pop('ablation')
     tool['check_ablation'](ablation, plan.filename)
+    yield plan
     for variant, settings in ablation['variants'].items():
         tool['check_settings'](settings, plan._cfg_dict)
         cfg = Config(plan.to_dict())
         cfg.merge_from_dict(settings)
         assert cfg.train_cfg.max_epochs == cfg.param_scheduler[-1].T_max
-        yield variant, cfg, plan
+        yield variant, cfg
 
 
 def test_context_and_masking(tool):
-    found = set()
-    for variant, cfg, plan in variants_of('gccpm_context_masking_toy', tool):
-        context, masking = variant.removesuffix(' masking').split(' context, ')
-        steps = cfg.train_dataloader.dataset.pipeline
-        types = [step.type for step in steps if 'Masking' in step.type]
-        names = dict(no=[], body=['BodyMasking'])
-        assert types == names.get(masking, ['KeypointMasking'])
-        assert len(steps) == 8 + (masking != 'no')
+    plan, *variants = variants_of('gccpm_context_masking_toy', tool)
+    assert len(dict(variants)) == 12
+    for variant, cfg in variants:
+        context, masking = re.split(' context, | masking', variant)[:2]
+        types = [step.type for step in cfg.train_dataloader.dataset.pipeline]
+        masks = [type_ for type_ in types if 'Masking' in type_]
+        assert len(types) == 8 + len(masks)
+        assert masks == (
+            [] if masking == 'no' else [f'{masking.title()}Masking']
+        )
         module = cfg.model.head.context
-        if module:
-            start = re.sub(r'\W', '', context).lower()
-            assert module.type.lower().startswith(start)
-        assert (module is None) == (context == 'no')
+        start = re.sub(r'\W', '', context).lower()
+        assert (module.type.lower() if module else 'no').startswith(start)
         cfg.model.head.context = plan.model.head.context
         assert cfg.model == plan.model
-        found.add(variant)
-    assert len(found) == 12
 
 
 def test_refinement_and_tasks(tool):
-    found = set()
-    name = 'multitask_refinement_tasks_toy'
-    for variant, cfg, plan in variants_of(name, tool):
-        refinement, tasks = variant.split(', ')
-        head, masks = cfg.model.roi_head.keypoint_head, 'masks' in tasks
-        assert (cfg.model.backbone.dcn is None) == ('no ' in refinement)
-        assert any(cfg.model.backbone.stage_with_dcn) != ('no ' in refinement)
-        assert (head.conv_cfg is not None) == ('head' in refinement)
-        assert head.heatmap_refine == ('head' in refinement)
+    plan, *variants = variants_of('multitask_refinement_tasks_toy', tool)
+    assert len(dict(variants)) == 6
+    for variant, cfg in variants:
+        in_backbone, in_head = 'backbone' in variant, 'head' in variant
+        masks = 'masks' in variant
+        roi_head = cfg.model.roi_head
+        head = roi_head.keypoint_head
+        assert (cfg.model.backbone.dcn is not None) == in_backbone
+        assert any(cfg.model.backbone.stage_with_dcn) == in_backbone
+        assert (head.conv_cfg is not None) == head.heatmap_refine == in_head
         assert (cfg.model.type == 'MaskRCNN') == masks
         assert cfg.model.data_preprocessor.pad_mask == masks
-        roi_head = cfg.model.roi_head
         assert (roi_head.mask_head is not None) == masks
         assert (roi_head.mask_roi_extractor is not None) == masks
-        for evaluator in (cfg.val_evaluator, cfg.test_evaluator):
-            assert ('segm' in evaluator[0].metric) == masks
-            assert evaluator[1] == plan.val_evaluator[1]
+        for boxes, keypoints in (cfg.val_evaluator, cfg.test_evaluator):
+            assert ('segm' in boxes.metric) == masks
+            assert keypoints == plan.val_evaluator[1]
         load = cfg.train_dataloader.dataset.pipeline[1]
         assert load.get('with_mask', False) == masks
-        found.add(variant)
-    assert len(found) == 6
 
 
 def test_missing_data_are_named(run_script, tmp_path, monkeypatch):
