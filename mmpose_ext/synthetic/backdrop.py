@@ -16,13 +16,15 @@ def _vertical(top: np.ndarray, bottom: np.ndarray, rows: int) -> np.ndarray:
 
 
 def _rect(image, x0, y0, x1, y1, colour):
-    cv2.rectangle(
-        image,
-        (round(x0), round(y0)),
-        (round(x1), round(y1)),
-        tuple(float(c) for c in colour),
-        cv2.FILLED,
-    )
+    corners = (round(x0), round(y0)), (round(x1), round(y1))
+    colour = tuple(float(c) for c in colour)
+    cv2.rectangle(image, *corners, colour, cv2.FILLED)
+
+
+def _disc(image, x, y, radius, colour):
+    center = (round(x), round(y))
+    args = (round(radius), colour, cv2.FILLED, cv2.LINE_AA)
+    cv2.circle(image, center, *args)
 
 
 def _muted(rng, low, high, spread=18):
@@ -39,14 +41,12 @@ def _floor(rng, image, horizon, colour):
         return
     vanish = rng.uniform(0.2, 0.8) * w
     for x in np.linspace(-w, 2 * w, int(rng.integers(8, 18))):
-        cv2.line(
-            image,
+        far, near = (
             (round(vanish + (x - vanish) * 0.2), horizon),
             (round(x), h),
-            (colour * 0.78).tolist(),
-            1,
-            cv2.LINE_AA,
         )
+        dark = (colour * 0.78).tolist()
+        cv2.line(image, far, near, dark, 1, cv2.LINE_AA)
     if kind == 2:
         y = 4.0
         while horizon + y < h:
@@ -107,23 +107,10 @@ def _street(rng, image, horizon):
         x, bw = rng.uniform(-20, w - 10), rng.uniform(36, 70)
         y, colour = horizon + rng.uniform(4, 12), rng.uniform(20, 230, 3)
         _rect(image, x, y - bw * 0.24, x + bw, y, colour)
-        _rect(
-            image,
-            x + bw * 0.2,
-            y - bw * 0.42,
-            x + bw * 0.75,
-            y - bw * 0.24,
-            colour * 0.6,
-        )
+        top, base = y - bw * 0.42, y - bw * 0.24
+        _rect(image, x + bw * 0.2, top, x + bw * 0.75, base, colour * 0.6)
         for part in (0.2, 0.78):
-            cv2.circle(
-                image,
-                (round(x + bw * part), round(y)),
-                round(bw * 0.09),
-                (25, 25, 25),
-                cv2.FILLED,
-                cv2.LINE_AA,
-            )
+            _disc(image, x + bw * part, y, bw * 0.09, (25, 25, 25))
 
 
 def _field(rng, image, horizon):
@@ -135,40 +122,20 @@ def _field(rng, image, horizon):
     for _ in range(rng.integers(1, 4)):  # hills
         center = (round(rng.uniform(0, w)), horizon)
         axes = (round(rng.uniform(40, 160)), round(rng.uniform(6, 45)))
-        cv2.ellipse(
-            image,
-            center,
-            axes,
-            0,
-            180,
-            360,
-            (grass * rng.uniform(0.6, 1.1)).tolist(),
-            cv2.FILLED,
-        )
+        green = (grass * rng.uniform(0.6, 1.1)).tolist()
+        cv2.ellipse(image, center, axes, 0, 180, 360, green, cv2.FILLED)
     image[horizon:] = _vertical(grass * 0.8, grass * 1.1, h - horizon)
     for _ in range(rng.integers(0, 6)):  # trees
         x, size = rng.uniform(0, w), rng.uniform(14, 45)
         base = horizon + rng.uniform(-2, 10)
-        _rect(
-            image,
-            x - size * 0.07,
-            base - size,
-            x + size * 0.07,
-            base,
-            (35, 55, 80),
-        )
+        half, brown = size * 0.07, (35, 55, 80)
+        _rect(image, x - half, base - size, x + half, base, brown)
         for _ in range(5):
-            cv2.circle(
-                image,
-                (
-                    round(x + rng.normal(0, size * 0.25)),
-                    round(base - size * 1.1 + rng.normal(0, size * 0.2)),
-                ),
-                round(size * rng.uniform(0.2, 0.4)),
-                (grass * rng.uniform(0.45, 0.9)).tolist(),
-                cv2.FILLED,
-                cv2.LINE_AA,
-            )
+            cx = x + rng.normal(0, size * 0.25)
+            cy = base - size * 1.1 + rng.normal(0, size * 0.2)
+            radius = size * rng.uniform(0.2, 0.4)
+            colour = (grass * rng.uniform(0.45, 0.9)).tolist()
+            _disc(image, cx, cy, radius, colour)
     if rng.random() < 0.3:  # fence
         y = horizon + rng.uniform(2, 12)
         for x in np.arange(0, w, rng.uniform(10, 30)):
@@ -181,13 +148,10 @@ def _studio(rng, image, horizon):
     colour = _muted(rng, 50, 220)
     image[:] = _vertical(colour * 1.1, colour * 0.75, h)
     for _ in range(rng.integers(2, 9)):  # out of focus lights and patches
-        cv2.circle(
-            image,
-            (int(rng.integers(image.shape[1])), int(rng.integers(h))),
-            int(rng.integers(5, 45)),
-            _muted(rng, 40, 230).tolist(),
-            cv2.FILLED,
-        )
+        center = (int(rng.integers(image.shape[1])), int(rng.integers(h)))
+        radius = int(rng.integers(5, 45))
+        light = _muted(rng, 40, 230).tolist()
+        cv2.circle(image, center, radius, light, cv2.FILLED)
     cv2.GaussianBlur(image, (0, 0), rng.uniform(3, 7), dst=image)
     image[horizon:] *= rng.uniform(0.75, 0.95)
 

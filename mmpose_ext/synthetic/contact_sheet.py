@@ -53,25 +53,13 @@ def draw_annotations(
         points = np.array(annotation['keypoints'], float).reshape(-1, 3)
         for a, b in COCO_SKELETON:
             if points[a - 1, 2] and points[b - 1, 2]:
-                cv2.line(
-                    image,
-                    _scaled(points[a - 1, :2], zoom),
-                    _scaled(points[b - 1, :2], zoom),
-                    _colour(COCO_KEYPOINTS[a - 1], COCO_KEYPOINTS[b - 1]),
-                    1,
-                    cv2.LINE_AA,
-                    4,
-                )
-        for x, y, flag in points[points[:, 2] > 0]:
-            cv2.circle(
-                image,
-                _scaled(np.array([x, y]), zoom),
-                int(1.5 * 16),
-                _OCCLUDED if flag == 1 else (255, 255, 255),
-                cv2.FILLED,
-                cv2.LINE_AA,
-                4,
-            )
+                ends = [_scaled(points[i - 1, :2], zoom) for i in (a, b)]
+                colour = _colour(*(COCO_KEYPOINTS[i - 1] for i in (a, b)))
+                cv2.line(image, *ends, colour, 1, cv2.LINE_AA, 4)
+        for point in points[points[:, 2] > 0]:
+            center = _scaled(point[:2], zoom)
+            colour = _OCCLUDED if point[2] == 1 else (255, 255, 255)
+            cv2.circle(image, center, 24, colour, cv2.FILLED, cv2.LINE_AA, 4)
     return image
 
 
@@ -97,18 +85,11 @@ def draw_contact_sheet(
     tiles = []
     for index, entry in enumerate(coco['images'][: columns * rows]):
         image = cv2.imread(str(folder / split / entry['file_name']))
-        shown = [
-            annotation
-            for annotation in coco['annotations']
-            if annotation['image_id'] == entry['id'] and index % 2
-        ]
+        annotations = coco['annotations'] if index % 2 else []
+        shown = [a for a in annotations if a['image_id'] == entry['id']]
         tiles.append(draw_annotations(image, shown, zoom))
     columns = min(columns, len(tiles))
     while len(tiles) % columns:
         tiles.append(np.zeros_like(tiles[0]))
-    return np.vstack(
-        [
-            np.hstack(tiles[start : start + columns])
-            for start in range(0, len(tiles), columns)
-        ]
-    )
+    starts = range(0, len(tiles), columns)
+    return np.vstack([np.hstack(tiles[i : i + columns]) for i in starts])

@@ -5,6 +5,7 @@ import io
 import json
 import shutil
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any, Dict, Iterator, List, Tuple, Union
 
 import cv2
 import numpy as np
-from rich.progress import Progress
+from rich.progress import track
 
 from ..errors import InputError
 from ..files import write_atomic
@@ -48,17 +49,16 @@ class Settings:
     def check(self) -> None:
         """Raise an :class:`InputError` that names the first wrong value."""
         for name in ('num_train', 'num_val', 'seed'):
-            if getattr(self, name) < 0:
-                raise InputError(
-                    f'{name} must not be negative, got {getattr(self, name)}'
-                )
+            value = getattr(self, name)
+            if value < 0:
+                raise InputError(f'{name} must not be negative, got {value}')
         if self.num_train + self.num_val == 0:
             raise InputError('num_train and num_val are both 0')
         for name in ('width', 'height'):
-            if not 64 <= getattr(self, name) <= 1024:
+            value = getattr(self, name)
+            if not 64 <= value <= 1024:
                 raise InputError(
-                    f'{name} must be between 64 and 1024 px, '
-                    f'got {getattr(self, name)}'
+                    f'{name} must be between 64 and 1024 px, got {value}'
                 )
 
     def count(self, split: str) -> int:
@@ -120,11 +120,12 @@ def make_dataset(
         return False
     chunks = list(_chunks(settings))
     work = partial(_write_chunk, out_dir, settings)
-    if workers == 1:
-        _drain(map(work, chunks), len(chunks), progress)
-    else:
-        with ProcessPoolExecutor(workers) as pool:
-            _drain(pool.map(work, chunks), len(chunks), progress)
+    pool = ProcessPoolExecutor(workers) if workers > 1 else nullcontext()
+    with pool as pool:
+        done = pool.map(work, chunks) if pool else map(work, chunks)
+        show = dict(total=len(chunks), disable=not progress)
+        for _ in track(done, 'Toy persons', **show):
+            pass
     for split in SPLITS:
         _merge(out_dir, settings, split)
     sheet = draw_contact_sheet(out_dir)
@@ -132,12 +133,6 @@ def make_dataset(
     _write_json(out_dir / MARKER, {**settings.marker(), 'complete': True})
     shutil.rmtree(out_dir / _PARTS)
     return True
-
-
-def _drain(results: Iterator, total: int, progress: bool) -> None:
-    with Progress(disable=not progress) as bar:
-        for _ in bar.track(results, total=total, description='Toy persons'):
-            pass
 
 
 def _open_folder(out_dir: Path, settings: Settings, overwrite: bool) -> bool:
@@ -152,11 +147,11 @@ def _open_folder(out_dir: Path, settings: Settings, overwrite: bool) -> bool:
             if complete and not list(_missing(out_dir, settings)):
                 return True
         elif overwrite:
-            for name in _OWN:
-                path = out_dir / name
-                shutil.rmtree(path) if path.is_dir() else path.unlink(
-                    missing_ok=True
-                )
+            for path in map(out_dir.joinpath, _OWN):
+                if path.is_dir():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink(missing_ok=True)
         else:
             wanted = settings.marker()
             differing = ', '.join(
@@ -194,10 +189,8 @@ def _read_marker(marker: Path) -> Dict[str, Any]:
         content = json.loads(marker.read_text())
     except ValueError as e:
         raise InputError(f'{marker} is damaged: {e}') from e
-    if (
-        not isinstance(content, dict)
-        or content.get('generator') != 'mmpose_ext.synthetic'
-    ):
+    named = dict(content) if isinstance(content, dict) else {}
+    if named.get('generator') != 'mmpose_ext.synthetic':
         raise InputError(f'{marker} does not describe toy persons')
     return content
 
@@ -206,11 +199,9 @@ def _missing(out_dir: Path, settings: Settings) -> Iterator[Path]:
     """Files that a folder marked complete no longer has."""
     paths = [out_dir / 'contact_sheet.png']
     for split in SPLITS:
+        images = range(settings.count(split))
+        paths += [_image_file(out_dir, split, index) for index in images]
         paths.append(_annotation_file(out_dir, split))
-        paths += [
-            _image_file(out_dir, split, index)
-            for index in range(settings.count(split))
-        ]
         if settings.lip:
             paths.append(_lip_file(out_dir, split))
     return (path for path in paths if not path.is_file())
@@ -297,26 +288,15 @@ def _write_lip(
 
 def _merge(out_dir: Path, settings: Settings, split: str) -> None:
     """Join the parts of a split into its annotation files."""
+    size = dict(width=settings.width, height=settings.height)
     images = [
-        {
-            'id': index + 1,
-            'file_name': _image_file(out_dir, split, index).name,
-            'width': settings.width,
-            'height': settings.height,
-        }
-        for index in range(settings.count(split))
+        dict(id=n + 1, file_name=_image_file(out_dir, split, n).name, **size)
+        for n in range(settings.count(split))
     ]
-    rest = _to_json(
-        {
-            'info': {
-                'description': 'Toy persons of mmpose_ext',
-                'version': str(GENERATOR_VERSION),
-            },
-            'licenses': [],
-            'categories': [CATEGORY],
-            'images': images,
-        }
+    info = dict(
+        description='Toy persons of mmpose_ext', version=str(GENERATOR_VERSION)
     )
+    rest = dict(info=info, licenses=[], categories=[CATEGORY], images=images)
     parts = out_dir / _PARTS
     # Joined as text, because parsing it all again takes as long as drawing a
     # tenth of the images.
@@ -324,7 +304,7 @@ def _merge(out_dir: Path, settings: Settings, split: str) -> None:
     joined = b','.join(text[1:-1] for text in lists if text != b'[]')
     write_atomic(
         _annotation_file(out_dir, split),
-        b'{"annotations":[' + joined + b'],' + rest[1:],
+        b'{"annotations":[' + joined + b'],' + _to_json(rest)[1:],
     )
     if settings.lip:
         path = _lip_file(out_dir, split)
@@ -334,8 +314,8 @@ def _merge(out_dir: Path, settings: Settings, split: str) -> None:
 
 
 def _encode(suffix: str, image: np.ndarray) -> bytes:
-    flags = [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]
-    flags = flags if suffix == '.jpg' else []
+    jpeg = [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]
+    flags = jpeg if suffix == '.jpg' else []
     return cv2.imencode(suffix, image, flags)[1].tobytes()
 
 

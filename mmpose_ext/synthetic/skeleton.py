@@ -11,51 +11,17 @@ from math import cos, radians, sin
 from typing import Dict, Tuple
 
 import numpy as np
+from mmengine.hub import get_config
+from mmpose.datasets.datasets.utils import parse_pose_metainfo
 
 from .chance import pick
 
-COCO_KEYPOINTS = (
-    'nose',
-    'left_eye',
-    'right_eye',
-    'left_ear',
-    'right_ear',
-    'left_shoulder',
-    'right_shoulder',
-    'left_elbow',
-    'right_elbow',
-    'left_wrist',
-    'right_wrist',
-    'left_hip',
-    'right_hip',
-    'left_knee',
-    'right_knee',
-    'left_ankle',
-    'right_ankle',
+_COCO = parse_pose_metainfo(
+    get_config('mmpose::_base_/datasets/coco.py').dataset_info
 )
-
-# COCO's own list, whose indices start at one.
-COCO_SKELETON = (
-    (16, 14),
-    (14, 12),
-    (17, 15),
-    (15, 13),
-    (12, 13),
-    (6, 12),
-    (7, 13),
-    (6, 7),
-    (6, 8),
-    (7, 9),
-    (8, 10),
-    (9, 11),
-    (2, 3),
-    (1, 2),
-    (1, 3),
-    (2, 4),
-    (3, 5),
-    (4, 6),
-    (5, 7),
-)
+COCO_KEYPOINTS = tuple(_COCO['keypoint_id2name'].values())
+# In COCO's files, indices start at one.
+COCO_SKELETON = tuple((a + 1, b + 1) for a, b in _COCO['skeleton_links'])
 
 # Range of every angle in degrees; zero everywhere is a person standing
 # straight with hanging arms. Angles of limbs exist once per side.

@@ -96,6 +96,7 @@ def test_crowd_is_one_region_without_keypoints():
     owner[12:20, 16:22] = 2
     points, flags = np.zeros((21, 2)), np.zeros(21, int)
     figures = [Figure(n, points, flags, crowd=True) for n in (1, 2)]
+    figures.append(Figure(3, points, flags))  # of whom nothing is seen
     image = np.zeros((40, 60, 3), np.uint8)
     (crowd,) = annotate(Scene(image, owner, figures), 1)
     assert crowd['iscrowd'] == 1 and crowd['num_keypoints'] == 0
@@ -104,13 +105,6 @@ def test_crowd_is_one_region_without_keypoints():
     np.testing.assert_array_equal(
         rasterise(crowd['segmentation'], owner.shape), owner > 0
     )
-
-
-def test_person_without_a_pixel_is_not_annotated():
-    owner = np.zeros((40, 60), np.int16)
-    figure = Figure(1, np.zeros((21, 2)), np.zeros(21, int))
-    image = np.zeros((40, 60, 3), np.uint8)
-    assert annotate(Scene(image, owner, [figure]), 1) == []
 
 
 def test_lip_row_is_relative_to_the_crop():

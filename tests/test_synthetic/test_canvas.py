@@ -14,18 +14,14 @@ def canvas(width=64, height=48, ambient=1.0, light=FACING):
     return Canvas(planes, light, ambient, flat)
 
 
-def test_ball_covers_its_disk():
+def test_ellipsoids():
     c = canvas()
-    layer = c.start_layer()
+    ball = c.start_layer()
     c.ellipsoid(np.array([30.0, 20, 0]), (10, 10, 10), np.eye(3), RED)
-    area = (c.owner == layer).sum()
+    area = (c.owner == ball).sum()
     assert area == pytest.approx(np.pi * 100, rel=0.03)
     assert c.depth[20, 30] == pytest.approx(-10)
     np.testing.assert_allclose(c.planes[:, 20, 30], RED)
-
-
-def test_ellipsoid_extents_follow_its_frame():
-    c = canvas()
     layer = c.start_layer()
     quarter = np.array([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]])
     c.ellipsoid(np.array([30.0, 20, 0]), (12, 4, 7), quarter, RED)
@@ -38,23 +34,18 @@ def test_cylinder_has_its_length_width_and_caps():
     c = canvas()
     layer = c.start_layer()
     start, end = np.array([20.0, 10, 0]), np.array([20.0, 35, 0])
+    c.cylinder(start, end, [5, 5], RED, caps=0.2)
+    rows, _ = np.nonzero(c.owner == layer)
+    assert (rows.min(), rows.max()) == (9, 36)
+    layer = c.start_layer()
     c.cylinder(start, end, [5, 5], RED, caps=1.0)
     rows, cols = np.nonzero(c.owner == layer)
     assert (rows.min(), rows.max()) == (5, 40)
     assert (cols.min(), cols.max()) == (15, 25)
-    other = canvas()
-    layer = other.start_layer()
-    other.cylinder(start, end, [5, 5], RED, caps=0.2)
-    rows, _ = np.nonzero(other.owner == layer)
-    assert (rows.min(), rows.max()) == (9, 36)
-
-
-def test_profile_is_interpolated_along_the_axis():
-    c = canvas()
+    # A profile is interpolated along the axis.
     layer = c.start_layer()
-    c.cylinder(
-        np.array([10.0, 24, 0]), np.array([50.0, 24, 0]), [3, 9, 3], RED
-    )
+    start, end = np.array([10.0, 24, 0]), np.array([50.0, 24, 0])
+    c.cylinder(start, end, [3, 9, 3], RED)
     widths = (c.owner == layer).sum(0)
     assert widths[10] == pytest.approx(7, abs=1)
     assert widths[30] == pytest.approx(18, abs=1)
@@ -62,23 +53,18 @@ def test_profile_is_interpolated_along_the_axis():
 
 
 @pytest.mark.parametrize('red_first', [True, False])
-def test_nearer_shape_wins_in_any_order(red_first):
+def test_nearer_shape_wins_in_any_order_of_a_layer(red_first):
     c = canvas()
     c.start_layer()
     shapes = [(0.0, BLUE), (-30.0, RED)]
     for z, colour in shapes[:: -1 if red_first else 1]:
         c.ellipsoid(np.array([30.0, 20, z]), (8, 8, 8), np.eye(3), colour)
     np.testing.assert_allclose(c.planes[:, 20, 30], RED)
-
-
-def test_later_layer_covers_an_earlier_one_whatever_its_depth():
-    c = canvas()
-    c.start_layer()
-    c.ellipsoid(np.array([30.0, 20, -99]), (8, 8, 8), np.eye(3), BLUE)
+    # A later layer covers an earlier one whatever its depth.
     layer = c.start_layer()
-    c.ellipsoid(np.array([30.0, 20, 99]), (8, 8, 8), np.eye(3), RED)
+    c.ellipsoid(np.array([30.0, 20, 99]), (8, 8, 8), np.eye(3), BLUE)
     assert c.owner[20, 30] == layer
-    np.testing.assert_allclose(c.planes[:, 20, 30], RED)
+    np.testing.assert_allclose(c.planes[:, 20, 30], BLUE)
 
 
 def test_light_brightens_its_side():

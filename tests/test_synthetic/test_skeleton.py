@@ -1,5 +1,3 @@
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
@@ -58,11 +56,12 @@ def test_standing_height_is_the_unit():
     height = points['head_top'][1] - points['left_ankle'][1]
     # The sole lies below the ankle.
     assert height == pytest.approx(0.96, abs=0.02)
+    assert Body(head=0.2).head_radii[1] == pytest.approx(0.106)
 
 
-def test_left_is_right_in_the_image_from_the_front_only():
+def test_yaw_turns_the_person():
     points, _ = forward_kinematics(Body(), STRAIGHT)
-    front, back = seen(points, 0), seen(points, 180)
+    front, back, side = seen(points, 0), seen(points, 180), seen(points, 90)
     for part in ('eye', 'ear', 'shoulder', 'elbow', 'wrist', 'hip', 'ankle'):
         left, right = f'left_{part}', f'right_{part}'
         assert front[left][0] > front[right][0]
@@ -71,45 +70,42 @@ def test_left_is_right_in_the_image_from_the_front_only():
     # The nose is before the head from the front, behind it from the back.
     assert front['nose'][2] < front['head_center'][2]
     assert back['nose'][2] > back['head_center'][2]
-
-
-def test_yaw_90_looks_to_the_right_of_the_image():
-    points, _ = forward_kinematics(Body(), STRAIGHT)
-    side = seen(points, 90)
+    # At 90 degrees the person looks to the right of the image, and its left
+    # is away from the camera.
     assert side['nose'][0] > side['head_center'][0]
     assert side['left_toe'][0] > side['left_ankle'][0]
-    # Its left is away from the camera.
     assert side['left_shoulder'][2] > side['right_shoulder'][2]
+    # From a right-handed frame (left, up, forward) into one whose third
+    # axis points away from the camera, right-handed as well.
+    view = view_matrix(30, 10, 5)
+    np.testing.assert_allclose(view @ view.T, np.eye(3), atol=1e-12)
+    assert np.linalg.det(view) == pytest.approx(1)
 
 
 def test_angles_move_the_limbs_the_natural_way():
     body = Body()
-    angles = {
-        **STRAIGHT,
-        'left_shoulder_raise': 90,
-        'right_shoulder_swing': 90,
-        'left_hip_swing': 90,
-        'left_knee': 90,
-        'spine_bend': 45,
-    }
+    angles = dict(
+        left_shoulder_raise=90,
+        right_shoulder_swing=90,
+        left_hip_swing=90,
+        left_knee=90,
+    )
     straight, _ = forward_kinematics(body, STRAIGHT)
-    moved, _ = forward_kinematics(body, angles)
-    moved_up, _ = forward_kinematics(body, {**angles, 'spine_bend': 0})
+    bent, _ = forward_kinematics(body, {**STRAIGHT, 'spine_bend': 45})
+    moved, _ = forward_kinematics(body, {**STRAIGHT, **angles})
     # (left, up, forward)
-    assert moved['head_top'][2] > straight['head_top'][2] + 0.2
-    arm = moved_up['left_elbow'] - moved_up['left_shoulder']
-    np.testing.assert_allclose(arm, [body.upper_arm, 0, 0], atol=1e-9)
-    arm = moved_up['right_elbow'] - moved_up['right_shoulder']
-    np.testing.assert_allclose(arm, [0, 0, body.upper_arm], atol=1e-9)
-    thigh = moved['left_knee'] - moved['left_hip']
-    np.testing.assert_allclose(thigh, [0, 0, body.thigh], atol=1e-9)
-    shin = moved['left_ankle'] - moved['left_knee']
-    np.testing.assert_allclose(shin, [0, -body.shin, 0], atol=1e-9)
-
-
-def test_elbows_bend_forwards_and_knees_backwards():
+    assert bent['head_top'][2] > straight['head_top'][2] + 0.2
+    for end, start, vector in (
+        ('left_elbow', 'left_shoulder', (body.upper_arm, 0, 0)),
+        ('right_elbow', 'right_shoulder', (0, 0, body.upper_arm)),
+        ('left_knee', 'left_hip', (0, 0, body.thigh)),
+        ('left_ankle', 'left_knee', (0, -body.shin, 0)),
+    ):
+        limb = moved[end] - moved[start]
+        np.testing.assert_allclose(limb, vector, atol=1e-9, err_msg=end)
+    # Elbows bend forwards, knees backwards.
     angles = {**STRAIGHT, 'left_elbow': 60, 'left_knee': 60}
-    points, _ = forward_kinematics(Body(), angles)
+    points, _ = forward_kinematics(body, angles)
     assert points['left_wrist'][2] > points['left_elbow'][2] + 0.1
     assert points['left_ankle'][2] < points['left_knee'][2] - 0.1
 
@@ -148,13 +144,3 @@ def test_sampled_angles_keep_the_limits():
     angles = clip_angles({'left_knee': -30, 'right_knee': 300})
     assert angles['left_knee'] == LIMITS['left_knee'][0] == 0
     assert angles['right_knee'] == LIMITS['right_knee'][1]
-
-
-def test_view_matrix_is_a_proper_view():
-    view = view_matrix(30, 10, 5)
-    np.testing.assert_allclose(view @ view.T, np.eye(3), atol=1e-12)
-    # From a right-handed frame (left, up, forward) into one whose third
-    # axis points away from the camera, right-handed as well.
-    assert np.linalg.det(view) == pytest.approx(1)
-    body = replace(Body(), head=0.2)
-    assert body.head_radii[1] == pytest.approx(0.106)
