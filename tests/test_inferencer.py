@@ -6,9 +6,7 @@ import numpy as np
 import pytest
 import torch
 from mmengine.infer import infer
-from mmpose.apis import MMPoseInferencer, Pose2DInferencer
-
-from mmpose_ext.errors import InputError
+from mmpose.apis import MMPoseInferencer
 
 CONFIGS = Path(__file__).parents[1] / 'configs'
 POSE = [
@@ -71,14 +69,3 @@ def test_end_to_end(path):
         assert len(person['keypoint_scores']) == k
     assert len(persons) == (path.parent.name != 'logocap')
     assert result['visualization'][0].shape == (60, 80, 3)
-
-
-def test_no_config_of_a_checkpoint_is_run(tmp_path):
-    made, path = tmp_path / 'made', str(tmp_path / 'a.pth')
-    config = f'a = __import__("os").mkdir({str(made)!r})\n'
-    torch.save(
-        dict(meta=dict(cfg=config), state_dict=dict(a=torch.ones(1))), path
-    )
-    with pytest.raises(InputError, match=r'a\.pth. is given without a config'):
-        Pose2DInferencer(None, path, device='cpu')
-    assert not made.exists()

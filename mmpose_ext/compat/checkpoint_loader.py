@@ -1,13 +1,64 @@
 """Checkpoints that are not only tensors, for MMEngine."""
 
 import functools
-from typing import Any, Optional
+import os
+import threading
+from typing import Any, BinaryIO, Optional, Union
+from urllib.error import URLError
+from urllib.parse import urlparse
 
 import torch
 from torch import nn
 
 from ..errors import InputError
-from .checkpoint_file import load_for_mmengine, load_url
+from .checkpoint_file import find_weights, load_checkpoint
+
+# In each thread the 'name' of the checkpoint of the last
+# :func:`load_for_mmengine`: MMEngine reads a file in one function and gives
+# a model its weights in another, which does not know the name.
+last_loaded = threading.local()
+
+
+def load_for_mmengine(
+    file: Union[str, os.PathLike, BinaryIO], map_location: Any = None
+) -> dict:
+    """Load a checkpoint that MMEngine can work with.
+
+    Without the config that MMCV once put into it: MMEngine, resuming, would
+    run that text as Python to learn the number of GPUs. What MMEngine saves
+    has no such entry.
+
+    Args:
+        file: As in :func:`load_checkpoint`.
+        map_location: As in :func:`torch.load`.
+
+    Raises:
+        InputError: as from :func:`load_checkpoint` and
+            :func:`find_weights`.
+    """
+    checkpoint = load_checkpoint(file, map_location)
+    last_loaded.name = 'file' if hasattr(file, 'read') else str(file)
+    find_weights(checkpoint, last_loaded.name)
+    checkpoint.get('meta', {}).pop('config', None)
+    return checkpoint
+
+
+def load_url(
+    url: str,
+    model_dir: Optional[str] = None,
+    map_location: Any = None,
+    progress: bool = True,
+) -> Any:
+    """``torch.hub.load_state_dict_from_url``, which loads without a check."""
+    folder = model_dir or os.path.join(torch.hub.get_dir(), 'checkpoints')
+    path = os.path.join(folder, os.path.basename(urlparse(url).path))
+    if not os.path.exists(path):
+        os.makedirs(folder, exist_ok=True)
+        try:
+            torch.hub.download_url_to_file(url, path, progress=progress)
+        except URLError as e:
+            raise InputError(f"cannot download '{url}': {e}") from e
+    return load_for_mmengine(path, map_location)
 
 
 class _TorchWithSafeLoad:

@@ -10,7 +10,7 @@ from mmengine.logging import print_log
 from torch import nn
 
 from ..errors import InputError
-from .checkpoint_file import last_loaded
+from .checkpoint_loader import last_loaded
 
 _SHOWN = 3
 

@@ -2,6 +2,9 @@
 
 import os
 import socket
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -134,16 +137,27 @@ print('trained', flush=True)
 
 
 @pytest.mark.slow
-def test_two_processes_train_on_the_cpu(run_python, tmp_path):
+def test_two_processes_train_on_the_cpu(tmp_path):
     script = tmp_path / 'train.py'
     script.write_text(TRAIN)
     with socket.socket() as free:
         free.bind(('127.0.0.1', 0))
         port = free.getsockname()[1]
-    done = run_python(
-        *('-m', 'torch.distributed.run', '--nproc_per_node', '2'),
-        *('--master_port', str(port), str(script), str(tmp_path / 'work')),
-        CUDA_VISIBLE_DEVICES='-1',
+    done = subprocess.run(
+        [
+            *(sys.executable, '-m', 'torch.distributed.run'),
+            *('--nproc_per_node', '2', '--master_port', str(port)),
+            *(str(script), str(tmp_path / 'work')),
+        ],
+        env=dict(
+            os.environ,
+            PYTHONPATH=str(Path(__file__).parents[2]),
+            OMP_NUM_THREADS='1',
+            CUDA_VISIBLE_DEVICES='-1',
+        ),
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.count('trained') == 2

@@ -1,19 +1,10 @@
 """All repairs at once."""
 
-import pytest
 import torch
 from mmengine.runner import CheckpointLoader
 from mmengine.runner import checkpoint as mmengine_checkpoint
 
 from mmpose_ext import compat
-
-
-@pytest.mark.slow
-def test_mmpose_is_importable_after_this_package(run_python):
-    done = run_python(
-        '-c', 'import mmpose_ext, mmpose.apis, mmpose.visualization'
-    )
-    assert done.returncode == 0, done.stderr
 
 
 def test_apply_again_changes_nothing(tmp_path):

@@ -1,24 +1,20 @@
 """A torchvision whose compiled part does not fit torch."""
 
+import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
 
 from mmpose_ext.compat import torchvision_ops
+from mmpose_ext.compat.torchvision_ops import declare_torchvision_ops
 
-PACKAGE = Path(__file__).parents[2] / 'mmpose_ext'
-# compat alone, without the rest of the package that it makes importable.
-COMPAT_ALONE = f"""
-import sys, types
-package = types.ModuleType('mmpose_ext')
-package.__path__ = [{str(PACKAGE)!r}]
-sys.modules['mmpose_ext'] = package
-import torch
-from mmpose_ext import compat
+# The module alone, without the package that it makes importable.
+DECLARE = f"""
+import runpy, torch
+declare = runpy.run_path({torchvision_ops.__file__!r})
+declare['declare_torchvision_ops']()
 """
-
 # What torchvision's Python part does with the operators.
 FAKE_KERNELS = """
 import torch
@@ -26,6 +22,7 @@ for name in ('nms', 'qnms'):
     library = torch.library.Library('torchvision', 'IMPL', 'Meta')
     library.impl(name, lambda dets, scores, iou_threshold: scores)
 """
+BROKEN = b'not a shared library'
 
 
 def fake_torchvision(folder, compiled=None):
@@ -39,33 +36,37 @@ def fake_torchvision(folder, compiled=None):
     return str(folder)
 
 
-def test_a_torchvision_that_does_not_fit_is_importable(run_python, tmp_path):
-    path = fake_torchvision(tmp_path, b'not a shared library')
-    before = run_python('-c', 'import torchvision', PYTHONPATH=path)
-    assert 'torchvision::nms' in before.stderr
-    after = run_python(
-        '-c',
-        COMPAT_ALONE + 'compat.apply(); compat.apply(); import torchvision\n'
-        'boxes, scores = torch.rand(3, 4), torch.rand(3)\n'
-        'torch.ops.torchvision.nms(boxes, scores, 0.5)',
-        PYTHONPATH=path,
+@pytest.mark.parametrize(
+    ('compiled', 'code', 'error'),
+    [
+        (
+            BROKEN,
+            'import torchvision\n'
+            'boxes, scores = torch.rand(3, 4), torch.rand(3)\n'
+            'torch.ops.torchvision.nms(boxes, scores, 0.5)',
+            # Called, it has no kernel, as it should be.
+            "NotImplementedError: Could not run 'torchvision::nms'",
+        ),
+        # Any library that can be loaded stands for a fitting compiled part:
+        # nothing is declared, and the fake kernels find no operator.
+        (
+            torch._C.__file__,
+            'assert torch.ops.loaded_libraries, "it was not tried"\n'
+            'import torchvision',
+            'operator torchvision::nms does not exist',
+        ),
+    ],
+    ids=['broken', 'fits'],
+)
+def test_a_torchvision_is_imported(compiled, code, error, tmp_path):
+    path = fake_torchvision(tmp_path, compiled)
+    done = subprocess.run(
+        [sys.executable, '-c', DECLARE + code],
+        env=dict(PYTHONPATH=path, OMP_NUM_THREADS='1'),
+        capture_output=True,
+        text=True,
     )
-    # Called, it says that it is not there, as it should.
-    assert 'NotImplementedError' in after.stderr
-    assert "Could not run 'torchvision::nms'" in after.stderr
-
-
-def test_torchvision_that_loads_is_left_alone(run_python, tmp_path):
-    # Any library that can be loaded stands for a fitting compiled part.
-    path = fake_torchvision(tmp_path, torch._C.__file__)
-    done = run_python(
-        '-c',
-        COMPAT_ALONE + 'compat.apply()\n'
-        'assert torch.ops.loaded_libraries, "it was not tried"\n'
-        'assert not hasattr(torch.ops.torchvision, "nms")',
-        PYTHONPATH=path,
-    )
-    assert done.returncode == 0, done.stderr
+    assert error in done.stderr
 
 
 @pytest.fixture
@@ -88,29 +89,24 @@ def library(monkeypatch):
     return made
 
 
-@pytest.mark.parametrize('compiled', [None, b'not a shared library'])
+@pytest.mark.parametrize('compiled', [None, BROKEN])
 def test_missing_operators_are_declared(
     library, monkeypatch, tmp_path, compiled
 ):
     monkeypatch.syspath_prepend(fake_torchvision(tmp_path, compiled))
-    torchvision_ops.declare_torchvision_ops()
+    declare_torchvision_ops()
     assert torchvision_ops._torchvision_library is library[0]
-    assert [schema.split('(')[0] for schema in library[0].schemas] == [
-        'nms',
-        'qnms',
-    ]
+    names = [schema.split('(')[0] for schema in library[0].schemas]
+    assert names == ['nms', 'qnms']
 
 
-def test_nothing_is_declared_without_torchvision(library, monkeypatch):
-    monkeypatch.setattr(
-        torchvision_ops.importlib.util, 'find_spec', lambda name: None
-    )
-    torchvision_ops.declare_torchvision_ops()
-    assert library == []
-
-
-def test_nothing_is_declared_after_torchvision(library, monkeypatch, tmp_path):
-    monkeypatch.syspath_prepend(fake_torchvision(tmp_path, b'broken'))
+def test_nothing_is_declared_without_or_after_torchvision(
+    library, monkeypatch, tmp_path
+):
+    with monkeypatch.context() as patch:
+        patch.setattr('importlib.util.find_spec', lambda name: None)
+        declare_torchvision_ops()
+    monkeypatch.syspath_prepend(fake_torchvision(tmp_path, BROKEN))
     monkeypatch.setitem(sys.modules, 'torchvision', object())
-    torchvision_ops.declare_torchvision_ops()
+    declare_torchvision_ops()
     assert library == []
