@@ -1,12 +1,14 @@
-import math
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from mmengine.structures import InstanceData
 from mmpose.evaluation.functional import nearby_joints_nms
 
-from mmpose_ext.models.layers import nearby_pose_nms
+from mmpose_ext.models.layers.pose_nms import (
+    nearby_pose_nms,
+    suppress_poses,
+)
 
 seeds = st.integers(0, 2**31)
 numbers = st.integers(0, 12)
@@ -205,31 +207,52 @@ def test_refuses_wrong_arguments(kwargs, message):
         nearby_pose_nms(**{**good, **kwargs})
 
 
-@pytest.mark.parametrize(
-    ('argument', 'values'),
-    [
-        (
-            'dist_thr',
-            (
-                None,
-                'text',
-                True,
-                math.nan,
-                math.inf,
-                -1,
-                [],
-                {},
-                np.ones(2),
-                0,
-            ),
-        ),
-        ('num_joints_thr', ('text', True, math.nan, -1, 0.5, 3, [], {})),
-        ('max_instances', (None, 'text', True, math.nan, 0, 2.0, [], {})),
-    ],
-)
-def test_nonsense_for_nms(argument, values):
-    for value in values:
-        with pytest.raises(ValueError, match=rf'^{argument} must .* got '):
-            nearby_pose_nms(
-                np.zeros((2, 3, 2)), np.ones(2), **{argument: value}
-            )
+TRIANGLE = np.array([[0, 0], [40, 0], [0, 30]])
+SIGMAS = np.array([0.025, 0.05, 0.04])
+
+
+def suppress(poses, scores, **cfg):
+    """The scores of the poses (N, 3, 2) that are kept."""
+    poses, scores = np.asarray(poses, float), np.asarray(scores)
+    given = InstanceData(
+        keypoints=poses,
+        keypoint_scores=scores[:, None].repeat(3, axis=1),
+        bboxes=np.concatenate([poses.min(1), poses.max(1)], axis=1),
+        bbox_scores=scores,
+    )
+    return suppress_poses(given, cfg, SIGMAS).bbox_scores.tolist()
+
+
+@pytest.mark.parametrize('kind', ['nms_dist_thr', 'nms_oks_thr'])
+def test_at_most_thirty_people(kind):
+    poses = TRIANGLE + 1000 * np.arange(32)[:, None, None]
+    scores = np.linspace(0.9, 0.1, 32)
+    for number, cfg in (
+        (30, {kind: 0.05}),
+        (31, {kind: 0.05, 'max_num_people': 31}),
+        (32, {}),
+    ):
+        assert suppress(poses, scores, **cfg) == scores[:number].tolist()
+    assert suppress(poses[:0], scores[:0], **{kind: 0.05}) == []
+
+
+def test_how_many_joints_are_close():
+    """Two of three joints are, by less than 0.1 of the diagonal of 50 px."""
+    poses = [TRIANGLE, [[3, 0], [44, 0], [9, 30]]]
+    scores = [0.9, 0.8]
+    # 1, which is 3 // 2, is not enough to match; 2 are more.
+    assert suppress(poses, scores, nms_dist_thr=0.1) == [0.9]
+    cfg = dict(nms_dist_thr=0.1, nms_joints_thr=2)
+    assert suppress(poses, scores, **cfg) == scores
+    # 3 px are not less than 0.06 of it.
+    assert suppress(poses, scores, nms_dist_thr=0.06) == scores
+
+
+def test_oks_of_the_nms():
+    """Of two poses 2 px apart whose boxes have 1200 px^2 each."""
+    variances = 2 * (2 * SIGMAS) ** 2 * 1200
+    similar = np.exp(-4 / variances).mean()
+    assert 0.7 < similar < 0.9
+    poses, scores = [TRIANGLE, TRIANGLE + np.array([0, 2])], [0.8, 0.9]
+    for change, kept in ((1e-6, [0.9, 0.8]), (-1e-6, [0.9])):
+        assert suppress(poses, scores, nms_oks_thr=similar + change) == kept
