@@ -246,7 +246,6 @@ def _metadata(
             model,
             structure_of(outputs),
             _checksum(model),
-            kind_of(model),
             tuple(network.parts()),
         )
     )

@@ -15,6 +15,7 @@ from ..errors import InputError
 from ..version import __version__
 from .declaration import FILE_KEYS, plain_name
 from .keypoint_meta import KEYS as META_KEYS
+from .network import kind_of
 
 KEY = 'mmpose_ext'
 # Raised where older readers would misread a file.
@@ -102,7 +103,6 @@ def describe(
     model: BasePoseEstimator,
     structure: str,
     weights: int,
-    kind: str,
     parts: Sequence[str],
 ) -> dict:
     """All that the model of an exported file needs besides its network.
@@ -113,7 +113,6 @@ def describe(
         structure (str): See :func:`~mmpose_ext.deploy.network.unflatten`.
         weights (int): A checksum of the weights; files with the same belong
             together.
-        kind (str): ``'topdown'`` or ``'bottomup'``.
         parts (Sequence[str]): Names of the parts beside the network.
 
     Raises:
@@ -140,7 +139,7 @@ def describe(
         version=__version__,
         structure=structure,
         weights=weights,
-        kind=kind,
+        kind=kind_of(model),
         parts=tuple(parts),
         model=_declarative(estimator),
         pipeline=[_declarative(_as_dict(step)) for step in pipeline],

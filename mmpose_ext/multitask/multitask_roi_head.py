@@ -145,15 +145,7 @@ class MultiTaskRoIHead(StandardRoIHead):
         return losses
 
     def bbox_loss(self, x: Tuple[Tensor, ...], sampling_results: List) -> dict:
-        """As MMDet's, but with every loss where there are no RoIs at all.
-
-        Args:
-            x (tuple[Tensor]): Feature maps, each of shape (B, C, H, W).
-            sampling_results (list[SamplingResult]): The RoIs of each image.
-
-        Returns:
-            dict: As MMDet's.
-        """
+        """As MMDet's, but with every loss where there are no RoIs at all."""
         results = super().bbox_loss(x, sampling_results)
         losses = results['loss_bbox']
         losses.setdefault('loss_cls', results['cls_score'].sum() * 0)
@@ -167,17 +159,7 @@ class MultiTaskRoIHead(StandardRoIHead):
         bbox_feats: Tensor,
         batch_gt_instances: InstanceList,
     ) -> dict:
-        """As MMDet's, without the RoIs of persons whose mask is empty.
-
-        Args:
-            x (tuple[Tensor]): Feature maps, each of shape (B, C, H, W).
-            sampling_results (list[SamplingResult]): The RoIs of each image.
-            bbox_feats (Tensor): Features of the RoIs, not used.
-            batch_gt_instances (list[InstanceData]): See :meth:`loss`.
-
-        Returns:
-            dict: As MMDet's.
-        """
+        """As MMDet's, without the RoIs of persons whose mask is empty."""
         sampling_results = [
             _positives_with_mask(result, gt.masks)
             for result, gt in zip(sampling_results, batch_gt_instances)

@@ -245,7 +245,7 @@ def test_what_is_written_of_a_config(tiny_config):
     pipeline[2].type = TopdownAffine
     meta = dict(GOOD['dataset_meta'], classes=['person'])
     model = SimpleNamespace(cfg=config, dataset_meta=meta)
-    found = describe(model, 'Tensor', 1, 'topdown', ())
+    found = describe(model, 'Tensor', 1, ())
     plain = load_config(str(tiny_config))
     assert found['model'] == dict(
         head=plain.model.head.to_dict(),
@@ -263,7 +263,7 @@ def test_metainfo_of_a_model(tiny_config):
     config.model.metainfo = dict(from_file='a.py')
     model = SimpleNamespace(cfg=config, dataset_meta=GOOD['dataset_meta'])
     with pytest.raises(InputError, match='its own metainfo cannot'):
-        describe(model, 'Tensor', 1, 'topdown', ())
+        describe(model, 'Tensor', 1, ())
 
 
 def test_pure_python_configs(tmp_path):
@@ -281,7 +281,7 @@ def test_pure_python_configs(tmp_path):
     model = SimpleNamespace(
         cfg=Config.fromfile(path), dataset_meta=GOOD['dataset_meta']
     )
-    found = describe(model, 'Tensor', 1, 'topdown', ())
+    found = describe(model, 'Tensor', 1, ())
     head = dict(type='HeatmapHead', decoder=dict(type='MSRAHeatmap'))
     assert found['model'] == dict(head=head)
     assert found['pipeline'] == [dict(type='LoadImage')]

@@ -120,19 +120,7 @@ RULES = (
 def split_settings(
     weights: Mapping[str, Tensor], path: str
 ) -> Tuple[Dict[str, Tensor], List[str]]:
-    """Separate the weights from what is in a config here.
-
-    Args:
-        weights (Mapping[str, Tensor]): All that a checkpoint has.
-        path (str): Where they come from, for messages.
-
-    Returns:
-        tuple[dict[str, Tensor], list[str]]: The weights alone, and what the
-        config must have for the mean and deviation of pixels.
-
-    Raises:
-        InputError: There are other anchors than those of Detectron2's FPN.
-    """
+    """The weights alone, and what the config must have for pixels."""
     weights = dict(weights)
     with DefaultScope.overwrite_default_scope('mmdet'):
         generator = TASK_UTILS.build(ANCHOR_GENERATOR)
@@ -153,11 +141,7 @@ def split_settings(
 
 
 def keep_person(weights: Mapping[str, Tensor]) -> Dict[str, Tensor]:
-    """Reduce the heads to the first of their classes.
-
-    Args:
-        weights (Mapping[str, Tensor]): Weights by Detectron2's names.
-    """
+    """Reduce the heads to the first of their classes."""
     weights = dict(weights)
     # Person and background are rows 0 and 80.
     for layer, rows in (
@@ -172,18 +156,7 @@ def keep_person(weights: Mapping[str, Tensor]) -> Dict[str, Tensor]:
 
 
 def find_dcn(weights: Mapping[str, Tensor], path: str) -> dict:
-    """Find which stages of the backbone are deformable.
-
-    Args:
-        weights (Mapping[str, Tensor]): Weights by Detectron2's names.
-        path (str): Where they come from, for messages.
-
-    Returns:
-        dict: Arguments of MMDet's ResNet.
-
-    Raises:
-        InputError: It has another number of channels than one group has.
-    """
+    """Arguments of MMDet's ResNet for the stages that are deformable."""
     names = [
         f'backbone.bottom_up.res{i}.0.conv2_offset.weight' for i in range(2, 6)
     ]
@@ -209,16 +182,7 @@ def make_model(
     heatmap_refine: bool = False,
     **dcn,
 ) -> nn.Module:
-    """Our networks, without memory for weights.
-
-    Args:
-        num_classes (int): Number of classes.
-        num_keypoints (int, optional): Defaults to ``None``, no keypoint head.
-        with_mask (bool): Whether there is a mask head. Defaults to ``False``.
-        heatmap_refine (bool): Whether the keypoint head has what Detectron2's
-            has not. Defaults to ``False``.
-        **dcn: See :func:`find_dcn`.
-    """
+    """Our networks, without memory for weights."""
     scope = DefaultScope.overwrite_default_scope('mmdet')
     with scope, torch.device('meta'):
         model = nn.Module()
@@ -260,15 +224,7 @@ def make_model(
 
 
 def load_model(config: str) -> nn.Module:
-    """The model of a config, without memory for most of its weights.
-
-    Args:
-        config (str): As :func:`load_config` takes it.
-
-    Raises:
-        InputError: There is no such config, or it has no model or an unknown
-            type.
-    """
+    """The model of a config, without memory for most of its weights."""
     cfg = load_config(config)
     if 'model' not in cfg:
         raise InputError(f"{config}: expected a config with a 'model'")
@@ -282,12 +238,7 @@ def load_model(config: str) -> nn.Module:
 
 
 def parts(names: Iterable[str], others: Iterable[str]) -> List[str]:
-    """The largest modules with some weights and none of others.
-
-    Args:
-        names (Iterable[str]): Keys of a state dict.
-        others (Iterable[str]): Other keys.
-    """
+    """The largest modules with some of the names and none of the others."""
 
     def modules(name: str) -> Iterable[str]:
         return accumulate(name.split('.'), lambda a, b: f'{a}.{b}')
@@ -305,18 +256,8 @@ def fit(
 ) -> Tuple[Dict[str, Tensor], List[str]]:
     """Leave out what a model has no place for.
 
-    Args:
-        weights (Mapping[str, Tensor]): Weights by our names.
-        places (Mapping[str, Tensor]): The state dict of the model.
-        name (str): What the model is called, for messages.
-
-    Returns:
-        tuple[dict[str, Tensor], list[str]]: The weights that remain, and
-        what there is to say about weights without place, and about places
-        without weight.
-
-    Raises:
-        InputError: Names the weights of another shape than their place.
+    Returns the weights that remain, and lines about those without a place and
+    places without a weight.
     """
     shapes = [
         f'  {key}: {tuple(value.shape)} for {tuple(places[key].shape)}'
