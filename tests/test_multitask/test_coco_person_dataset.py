@@ -262,13 +262,6 @@ def test_filter(tmp_path):
             kept(**cfg)
 
 
-def test_crowds_alone_and_nobody_can_be_tested(tmp_path):
-    dataset = make(tmp_path, [person(iscrowd=1)], 2, test_mode=True)
-    instances = [dataset.get_data_info(i)['instances'] for i in range(2)]
-    assert [len(i) for i in instances] == [1, 0]
-    assert instances[0][0]['ignore_flag'] == 1
-
-
 @pytest.mark.skipif(not COCO_MINI.is_dir(), reason='no COCO images')
 def test_coco_gives_what_mmdet_gives_and_the_keypoints():
     kwargs = dict(
@@ -292,17 +285,3 @@ def test_coco_gives_what_mmdet_gives_and_the_keypoints():
     # Serialised, an image takes little more than with its numbers alone.
     size = len(ours.data_bytes) - len(theirs.data_bytes)
     assert size < len(pickle.dumps(joints)) + 150 * len(ours)
-
-
-def test_toy_persons(toy_persons):
-    dataset = CocoPersonDataset(
-        data_root=str(toy_persons),
-        ann_file='annotations/person_keypoints_train.json',
-        data_prefix=dict(img='train/'),
-        filter_cfg=dict(min_keypoints=1),
-    )
-    assert len(dataset) == 12
-    for i in range(len(dataset)):
-        info = dataset.get_data_info(i)
-        for instance in info['instances']:
-            assert np.shape(instance['keypoints']) == (17, 3)

@@ -95,17 +95,6 @@ def test_persons_of_a_batch(predict):
         assert (result.keypoints <= high + 1e-3).all()
 
 
-def test_batches_change_nothing(predict):
-    for alone, together in zip(
-        [predict([image])[0] for image in images()], predict(images())
-    ):
-        # Padding changes the features at the border a little.
-        assert len(alone) == len(together)
-        np.testing.assert_allclose(
-            alone.scores, together.scores, rtol=0, atol=0.05
-        )
-
-
 def test_without_masks(tmp_path):
     config = load_config(WITHOUT_MASKS)
     path = save_weights(config, tmp_path / 'random.pth')

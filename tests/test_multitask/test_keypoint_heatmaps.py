@@ -117,17 +117,6 @@ def test_which_keypoints_are_valid():
         assert not find_valid(keypoints, visible, boxes, SIZE).any()
 
 
-def test_a_joint_between_two_cells_is_in_that_of_detectron2():
-    """7 of 49 px are 8 of 56 cells, but torch's 56 / 49 is rounded down.
-
-    7 * (56 / 49) is 7.9999995 in single precision, 7 * 56 / 49 is 8.
-    """
-    boxes = torch.tensor([[0.0, 0.0, 49.0, 49.0]])
-    keypoints = torch.tensor([[[7.0, 1.0], [1.0, 7.0]]])
-    cells = to_cells(keypoints, boxes, SIZE)
-    assert nearest_cells(cells, SIZE).tolist() == [[56 + 7, 7 * 56 + 1]]
-
-
 def detectron2_targets(keypoints, boxes, size):
     """``_keypoints_to_heatmap`` of Detectron2, one joint after the other."""
     labels, valid = [], []
@@ -190,12 +179,6 @@ def test_rois_below_a_pixel():
     logits = torch.tensor([[[[0.0, 3.0], [0.0, 0.0]]]])
     found, _ = decode_bicubic(logits, boxes.float())
     assert to_pixels(found, boxes.float(), 2).tolist() == [[[10.5, 20.5]]]
-
-
-def test_labels_of_cells():
-    """The floor of the position from the edge; the far edge is inside."""
-    cells = torch.tensor([[[-0.5, 0.0], [0.49, 1.0], [0.5, 2.0], [3.5, 3.5]]])
-    assert nearest_cells(cells, 4).tolist() == [[0, 4, 9, 15]]
 
 
 def test_parabola_stays_on_border_cells_and_in_plateaus():

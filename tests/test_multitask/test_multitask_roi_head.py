@@ -2,7 +2,6 @@ import copy
 
 import pytest
 import torch
-from mmcv.ops import DeformConv2dPack
 from mmdet.models.task_modules.samplers import SamplingResult
 from mmdet.registry import TASK_UTILS
 from mmengine.structures import InstanceData
@@ -354,17 +353,6 @@ def test_results_do_not_depend_on_the_batch(make_model):
             torch.testing.assert_close(alone[key], together[i][key])
 
 
-def test_tensor_mode_has_the_raw_output_of_every_head(make_model, make_sample):
-    model = make_model().eval()
-    outputs = model(image(), [make_sample(0)], mode='tensor')
-    scores, deltas, masks, heatmaps = outputs[-1]
-    number = len(scores)
-    assert scores.shape == (number, 2)
-    assert deltas.shape == (number, 4)
-    assert masks.shape[1:] == (1, 28, 28)
-    assert heatmaps.shape == (len(masks), 17, 56, 56)
-
-
 def test_samples_without_keypoints_are_named(make_model, make_sample):
     model = make_model().train()
     sample = make_sample(2)
@@ -383,26 +371,9 @@ def test_samplers_that_choose_hard_rois(make_model, make_sample):
     assert total(model.loss(image(2), samples)).isfinite()
 
 
-def test_masks_need_an_extractor_of_their_own(make_model):
-    model = make_model()
-    with pytest.raises(ValueError, match='mask_roi_extractor'):
-        MultiTaskRoIHead(
-            bbox_roi_extractor=dict(
-                type='SingleRoIExtractor',
-                roi_layer=dict(type='RoIAlign', output_size=7),
-                out_channels=8,
-                featmap_strides=[8],
-            ),
-            bbox_head=dict(
-                type='Shared2FCBBoxHead', in_channels=8, num_classes=1
-            ),
-            mask_head=dict(type='FCNMaskHead', in_channels=8),
-        )
-    assert not model.roi_head.share_roi_extractor
-
-
-def test_heads_share_the_boxes_extractor_if_they_have_none(make_model):
-    model = make_model()
+def test_extractors_that_may_be_shared(make_model):
+    """Keypoints take that of the boxes, masks need another."""
+    assert make_model().roi_head.with_keypoint
     cfg = dict(
         bbox_roi_extractor=dict(
             type='SingleRoIExtractor',
@@ -411,18 +382,15 @@ def test_heads_share_the_boxes_extractor_if_they_have_none(make_model):
             featmap_strides=[8],
         ),
         bbox_head=dict(type='Shared2FCBBoxHead', in_channels=8, num_classes=1),
-        keypoint_head=dict(
-            type='OffsetKeypointHead', in_channels=8, conv_channels=8
-        ),
     )
-    head = MultiTaskRoIHead(**cfg)
+    assert not MultiTaskRoIHead(**cfg).with_keypoint
+    keypoints = dict(type='OffsetKeypointHead', in_channels=8)
+    head = MultiTaskRoIHead(**cfg, keypoint_head=keypoints)
     assert head.keypoint_roi_extractor is head.bbox_roi_extractor
-    assert not MultiTaskRoIHead(
-        bbox_roi_extractor=cfg['bbox_roi_extractor'],
-        bbox_head=cfg['bbox_head'],
-    ).with_keypoint
-    assert model.roi_head.with_keypoint
-    assert any(isinstance(m, DeformConv2dPack) for m in model.modules())
+    with pytest.raises(ValueError, match='mask_roi_extractor'):
+        MultiTaskRoIHead(
+            **cfg, mask_head=dict(type='FCNMaskHead', in_channels=8)
+        )
 
 
 @pytest.mark.parametrize('step', ['loss', 'predict', 'forward'])
