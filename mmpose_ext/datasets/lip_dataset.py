@@ -144,15 +144,15 @@ def read_lip(
     Returns:
         list[dict]: Per row a COCO annotation, of the category 1 and with the
         whole image as its box, without a segmentation. Its ``id`` and
-        ``image_id`` are the row's number. Beside COCO's keys it has the
-        ``image``, as COCO describes one.
+        ``image_id`` are the row's number, and ``image`` is COCO's entry of
+        the image.
 
     Raises:
         ValueError: If a path is something else, or ``interval`` is not a
             positive whole number.
-        InputError: A file or the folder is missing, the CSV is empty, a row
-            has not the columns above, a value is no number or another flag
-            than 0 and 1, or an image cannot be read.
+        InputError: If a file or the folder is missing, the CSV is empty, a
+            row has other columns, a coordinate is not a number, a flag is
+            neither 0 nor 1, or an image cannot be read.
     """
     for argument, path in (('ann_file', ann_file), ('img_dir', img_dir)):
         if not isinstance(path, (str, os.PathLike)):
@@ -280,7 +280,7 @@ def _to_coco(
 class LIPDataset(BaseCocoStyleDataset):
     """Single persons of `Look into Person <http://sysu-hcp.net/lip/>`_.
 
-    Reads LIP's own CSV files (:func:`read_lip` tells their form). As in
+    Reads LIP's CSV files (see :func:`read_lip` for their format). As in
     "Global Context for Convolutional Pose Machines" (Osokin, section
     3.2.2), the whole image is the person's box: use
     ``GetBBoxCenterScale(padding=1.0)``.
@@ -289,24 +289,7 @@ class LIPDataset(BaseCocoStyleDataset):
     a labelled one, occluded or not, has 1. Images without any labelled joint
     are left out in training and kept with ``test_mode``.
 
-    LIP keypoint indexes::
-
-        0: 'right_ankle',
-        1: 'right_knee',
-        2: 'right_hip',
-        3: 'left_hip',
-        4: 'left_knee',
-        5: 'left_ankle',
-        6: 'pelvis',
-        7: 'thorax',
-        8: 'upper_neck',
-        9: 'head_top',
-        10: 'right_wrist',
-        11: 'right_elbow',
-        12: 'right_shoulder',
-        13: 'left_shoulder',
-        14: 'left_elbow',
-        15: 'left_wrist'
+    The keypoints are those of ``LIP_KEYPOINTS``, in this order.
 
     It takes the arguments of MMPose's ``BaseCocoStyleDataset``. A sample's
     id and image id are the number of its row in the CSV, from 1, as in the

@@ -7,74 +7,48 @@ from typing import Callable
 import torch
 
 
-def positive_int(text: str) -> int:
-    """A whole number above zero.
+def _type(parse: Callable, good: Callable, expected: str) -> Callable:
+    """A type whose values pass a check."""
 
-    Raises:
-        argparse.ArgumentTypeError: It is none.
-    """
-    return _integer(text, 1, 'a whole number above zero')
+    def convert(text: str):
+        try:
+            value = parse(text)
+        except ValueError:
+            value = None
+        if value is None or not good(value):
+            raise argparse.ArgumentTypeError(
+                f"expected {expected}, got '{text}'"
+            )
+        return value
 
-
-def non_negative_int(text: str) -> int:
-    """A whole number of at least zero.
-
-    Raises:
-        argparse.ArgumentTypeError: It is none.
-    """
-    return _integer(text, 0, 'a whole number of at least zero')
-
-
-def finite_number(text: str) -> float:
-    """A number that is neither NaN nor infinite.
-
-    Raises:
-        argparse.ArgumentTypeError: It is none.
-    """
-    return _number(text, 'a finite number')
+    return convert
 
 
-def positive_number(text: str) -> float:
-    """A finite number above zero.
-
-    Raises:
-        argparse.ArgumentTypeError: It is none.
-    """
-    return _number(text, 'a number above zero', lambda x: x > 0)
-
-
-def non_negative_number(text: str) -> float:
-    """A finite number of at least zero.
-
-    Raises:
-        argparse.ArgumentTypeError: It is none.
-    """
-    return _number(text, 'a number of at least zero', lambda x: x >= 0)
-
-
-def _integer(text: str, low: int, expected: str) -> int:
-    if not text.isdecimal() or int(text) < low:
-        raise argparse.ArgumentTypeError(f"expected {expected}, got '{text}'")
+def _digits(text: str) -> int:
+    # Not the signs, spaces and underscores that int takes.
+    if not text.isdecimal():
+        raise ValueError(text)
     return int(text)
 
 
-def _number(
-    text: str, expected: str, good: Callable[[float], bool] = math.isfinite
-) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not (math.isfinite(number) and good(number)):
-        raise argparse.ArgumentTypeError(f"expected {expected}, got '{text}'")
-    return number
+positive_int = _type(_digits, lambda n: n > 0, 'a whole number above zero')
+non_negative_int = _type(
+    _digits, lambda n: n >= 0, 'a whole number of at least zero'
+)
+finite_number = _type(float, math.isfinite, 'a finite number')
+positive_number = _type(
+    float, lambda x: 0 < x < math.inf, 'a number above zero'
+)
+non_negative_number = _type(
+    float, lambda x: 0 <= x < math.inf, 'a number of at least zero'
+)
 
 
 def usable_device(name: str) -> str:
     """The name of a device that torch can compute on.
 
     Raises:
-        argparse.ArgumentTypeError: There is no such device.
+        argparse.ArgumentTypeError: If there is no such device.
     """
     try:
         torch.zeros(1, device=name)

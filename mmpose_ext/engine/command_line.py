@@ -1,4 +1,4 @@
-"""What the command lines of training and testing have in common."""
+"""Command line options of both training and testing."""
 
 import argparse
 import os
@@ -103,7 +103,7 @@ def read_config(args: argparse.Namespace) -> Config:
 
 
 def merge_cfg_options(cfg: Config, options: dict) -> None:
-    """Let ``--cfg-options`` replace values of a config, in place.
+    """Replace values of a config by ``--cfg-options``, in place.
 
     Raises:
         InputError: A key goes through something that is not a dict or list.
@@ -117,13 +117,13 @@ def merge_cfg_options(cfg: Config, options: dict) -> None:
 def draw_predictions(
     cfg: Config, args: argparse.Namespace, training: bool = False
 ) -> None:
-    """Switch the hook on that draws, if the command line asks for it.
+    """Enable the hook that draws, if ``--show`` or ``--show-dir`` is given.
 
     Args:
         cfg (Config): The config, changed in place.
         args (Namespace): As from :func:`parse_args`.
-        training (bool): Whether it is the validation that is drawn. Defaults
-            to ``False``.
+        training (bool): Whether the validation is drawn, of a training.
+            Defaults to ``False``.
 
     Raises:
         InputError: The config has no such hook, or its hook cannot draw
@@ -154,7 +154,7 @@ def draw_predictions(
 
 
 def analyse_bad_cases(cfg: Config, args: argparse.Namespace) -> None:
-    """Switch the hook on that collects the worst predictions.
+    """Enable the hook that collects the worst predictions.
 
     Args:
         cfg (Config): The config, changed in place.

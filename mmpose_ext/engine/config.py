@@ -14,9 +14,9 @@ from ..errors import InputError, did_you_mean
 def load_config(name: str) -> Config:
     """Load a config by path, by base name, or from a package.
 
-    Types that are classes, as a config in pure Python has them, get the names
-    by which registries know them, so that whatever works on a config meets
-    names alone. What no registry has stays a class.
+    Types that are classes, as in pure Python configs, are replaced by their
+    registered names, so that all that works on a config finds names. A class
+    of no registry stays.
 
     Args:
         name (str): A path; or, as mim takes it, the base name of a config
@@ -24,7 +24,7 @@ def load_config(name: str) -> Config:
             package's configs, ``mmpose::body_2d_keypoint/...``.
 
     Raises:
-        InputError: There is no such config, or it cannot be read.
+        InputError: If there is no such config, or it cannot be read.
     """
     path = _find_config(name)
     try:

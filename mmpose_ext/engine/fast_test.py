@@ -18,7 +18,7 @@ from .folding import fold_batch_norms, tensors_in
 
 # Largest difference of an output, in parts of its largest value.
 _TOLERANCE = 1e-4
-# The names that glibc's malloc.h has for them.
+# From glibc's malloc.h.
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 _FUSED_FLIP = {
     name: f'FusedFlip{name}'
@@ -32,8 +32,8 @@ def speed_up(
     """Make a pose estimator fast, for inference only.
 
     Batch norms are folded into the convolutions before them, and on a CPU
-    the channels come last in memory, which spares torch the reordering of
-    every map. The outputs on some images are compared with the model's own.
+    the channels come last in memory, which saves torch the reordering of
+    every map. The outputs on some images are compared with the model's.
 
     Args:
         model (BasePoseEstimator): The model, with the weights that it will
@@ -73,10 +73,10 @@ def speed_up(
 
 
 def use_fused_flip(cfg: Config) -> None:
-    """Let the flip test of a config go in one pass.
+    """Change a config such that its flip test takes one pass.
 
-    This only concerns MMPose's own estimators; one of another class may do
-    anything in its ``predict``.
+    Only MMPose's estimators are replaced: another class may do anything in
+    its ``predict``.
 
     Args:
         cfg (Config): The config, whose ``model.type`` is changed in place.
@@ -89,11 +89,11 @@ def use_fused_flip(cfg: Config) -> None:
 
 
 def keep_freed_memory() -> None:
-    """Let this process keep memory that it frees, for its next tensors.
+    """Keep freed memory in this process, for its next tensors.
 
-    The C library of Linux gives large tensors back to the system, which then
-    has to make every page of the next one anew. Other systems are left as
-    they are.
+    The C library of Linux returns large tensors to the system, which then
+    has to map every page of the next one anew. On other systems this does
+    nothing.
     """
     if sys.platform != 'linux':
         return
@@ -115,9 +115,9 @@ def _random_image(model: BasePoseEstimator) -> Optional[Tensor]:
 
 
 def _return_contiguous(head: nn.Module) -> None:
-    """Let a head's maps have their channels first in memory.
+    """Make a head return maps with their channels first in memory.
 
-    MMPose's flip test of offsets takes views of them that need it.
+    MMPose's flip test of offsets needs it for its views.
     """
     forward = head.forward
     head.forward = lambda *args, **kwargs: _contiguous(

@@ -1,4 +1,4 @@
-"""Let a config be evaluated where a detection file has no box left."""
+"""Evaluation of configs whose detection file has no box left."""
 
 import logging
 from typing import Sequence
@@ -11,7 +11,7 @@ from mmpose.evaluation import CocoMetric
 from ..errors import InputError
 from ..evaluation import EmptySafeCocoMetric, ExpansionUpperBound
 
-# Those that need no change.
+# Metrics that need no change.
 _EMPTY_SAFE = (EmptySafeCocoMetric, ExpansionUpperBound, DumpResults)
 
 
@@ -24,8 +24,8 @@ def accept_no_detections(cfg, split: str, datasets: Sequence[dict]) -> None:
     Args:
         cfg (Config): The config, changed in place.
         split (str): ``'val'`` or ``'test'``.
-        datasets (Sequence[dict]): Those parts of the config that describe a
-            dataset without a sample. If there are none, nothing is changed.
+        datasets (Sequence[dict]): The parts of the config that describe a
+            dataset without a sample. Without any, nothing is changed.
 
     Raises:
         InputError: The config's metrics cannot evaluate an empty result.

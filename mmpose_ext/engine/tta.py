@@ -23,7 +23,7 @@ def add_tta(
     flip_test: bool = True,
     divisor: int = 32,
 ) -> None:
-    """Give a config the ``tta_model`` and ``tta_pipeline`` that it lacks.
+    """Add the ``tta_model`` and ``tta_pipeline`` that a config lacks.
 
     The pipeline is that of the test dataset, with its ``TopdownAffine`` (or a
     subclass of it) replaced by ``TestTimeAug`` with one per scale. Above
@@ -33,7 +33,7 @@ def add_tta(
 
     Args:
         cfg (Config): A config with a top-down model, changed in place. What
-            it has of the two already stays.
+            it already has of the two stays.
         scales (Sequence[float]): Factors of the person's size in the input,
             all of them above zero. Defaults to ``(0.75, 1, 1.25)``.
         flip_test (bool): Whether to average with the flipped image at each
@@ -43,7 +43,7 @@ def add_tta(
 
     Raises:
         InputError: If the model is not top-down, or a scale cannot be used.
-        ValueError: If the divisor is no whole number above 0.
+        ValueError: If the divisor is not a positive whole number.
     """
     if 'tta_model' not in cfg:
         cfg.tta_model = dict(type='MultiScaleHeatmapTTA', flip_test=flip_test)
@@ -70,10 +70,10 @@ def add_tta(
 
 
 def use_tta(cfg: Config, scales: Optional[Sequence[float]] = None) -> None:
-    """Let a config be tested with augmentation.
+    """Change a config such that its test augments the images.
 
-    Its own ``tta_model`` and ``tta_pipeline`` are used where it has them,
-    otherwise those of :func:`add_tta`.
+    Its ``tta_model`` and ``tta_pipeline`` are used if it has them, otherwise
+    those of :func:`add_tta`.
 
     Args:
         cfg (Config): A config with a top-down model, changed in place.
@@ -86,8 +86,8 @@ def use_tta(cfg: Config, scales: Optional[Sequence[float]] = None) -> None:
     """
     if scales and 'tta_pipeline' in cfg:
         raise InputError(
-            f'scales {_text(scales)}: the config has a tta_pipeline of its '
-            'own, which sets the scales; give none'
+            f'scales {_text(scales)}: the config has a tta_pipeline, which '
+            'sets the scales; give none'
         )
     datasets = _affine_datasets(cfg)
     add_tta(cfg, scales or SCALES)
@@ -99,7 +99,7 @@ def use_tta(cfg: Config, scales: Optional[Sequence[float]] = None) -> None:
 def scaled_sizes(
     input_size: Sequence[int], scales: Sequence[float], divisor: int = 32
 ) -> List[Tuple[int, int]]:
-    """Sizes of the network input at several scales, those of 1 at least.
+    """Sizes of the network input at several scales, at least that of 1.
 
     Args:
         input_size (Sequence[int]): The size [w, h] at scale 1, px.
@@ -113,7 +113,7 @@ def scaled_sizes(
         InputError: If a scale is not a finite number above zero, if the
             person is smaller than half the divisor at that scale, if a side
             is larger than OpenCV can make, or if two scales are the same.
-        ValueError: If the divisor is no whole number above 0.
+        ValueError: If the divisor is not a positive whole number.
     """
     positive_int('divisor', divisor)
     if not isinstance(scales, (list, tuple)) or len(scales) == 0:

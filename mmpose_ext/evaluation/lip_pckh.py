@@ -43,10 +43,10 @@ class LIPPCKh(BaseMetric):
       do not count.
     - A joint with a negative coordinate is not labelled and does not count;
       nor does one at exactly (0, 0) with ``keypoints_visible`` 0, which is
-      how a COCO file says the same. Visibility has no other part in it:
+      how a COCO file says the same. Visibility does not matter otherwise:
       occluded joints count.
-    - A negative coordinate of a prediction is taken for 1. This is read as
-      one coordinate, x or y; the other one stays.
+    - A negative coordinate of a prediction, x or y, becomes 1; the other
+      one stays.
 
     Metrics, in percent:
 
@@ -56,7 +56,7 @@ class LIPPCKh(BaseMetric):
     - ``PCKh``: all joints but pelvis and thorax, pooled.
     - ``error``: 100 - ``PCKh``, for schedules that wait for a minimum.
 
-    What no joint counts for is nan.
+    A metric for which no joint counts is nan.
 
     Args:
         thr (float): Largest distance of a correct joint in heads. Defaults
@@ -65,14 +65,13 @@ class LIPPCKh(BaseMetric):
             to, for LIP's server: a row per image of its file name, then x
             and y per joint, rounded to px of the image; -1 for what is no
             number. (No description of the server's format was at hand; this
-            is what public evaluations of LIP read.) Defaults to ``None``, no
-            file.
-        overwrite (bool): Whether a submission file that is there when
-            this metric is built may be replaced. Defaults to ``False``.
-        collect_device (str): Where results of several processes are brought
-            together, ``'cpu'`` or ``'gpu'``. Defaults to ``'cpu'``.
-        prefix (str, optional): What stands before the metrics' names.
-            Defaults to ``None``, which is ``'lip'``.
+            is what public evaluations of LIP read.) Defaults to ``None``.
+        overwrite (bool): Whether a submission file that exists already
+            may be replaced. Defaults to ``False``.
+        collect_device (str): Where results of several processes are
+            collected, ``'cpu'`` or ``'gpu'``. Defaults to ``'cpu'``.
+        prefix (str, optional): Prefix of the metrics' names. Defaults to
+            ``None``, which is ``'lip'``.
 
     Raises:
         ValueError: If an argument is out of its range, the submission file

@@ -94,8 +94,8 @@ def test_frozen_parameters_get_none():
     'pattern, message',
     [
         (dict(regex='third'), "pattern 'third' is found in the name of no"),
-        (dict(regex='(', lr_mult=2), r"'\(' is no regular expression"),
-        (dict(regex=2, lr_mult=2), '2 is no regular expression'),
+        (dict(regex='(', lr_mult=2), r"'\(' is not a regular expression"),
+        (dict(regex=2, lr_mult=2), '2 is not a regular expression'),
         (dict(lr_mult=2), "expected a pattern of 'regex'.*lr_mult': 2"),
         (dict(regex='bias', mult=2), "expected a pattern .*'mult': 2"),
         ('bias', "expected a pattern of 'regex', .* got bias"),

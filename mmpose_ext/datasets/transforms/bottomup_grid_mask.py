@@ -19,10 +19,9 @@ class BottomupGridMask(BaseTransform):
     cell x lying at stride * x px as in their targets, and cut at 0.5; a flip
     mirrors the grid. What is outside of the image is masked, too.
 
-    MMPose's ``BottomupGetHeatmapMask``, in whose place it stands, takes
-    polygons only, and so leaves COCO's crowd regions, which are run-length
-    encoded, in the loss; and it has cell x at stride * x + (stride - 1) / 2
-    px.
+    It replaces MMPose's ``BottomupGetHeatmapMask``, which takes polygons
+    only, and so leaves COCO's crowd regions, which are run-length encoded,
+    in the loss; and which has cell x at stride * x + (stride - 1) / 2 px.
 
     Required Keys:
 
@@ -44,14 +43,7 @@ class BottomupGridMask(BaseTransform):
     """
 
     def transform(self, results: Dict) -> dict:
-        """Add the mask.
-
-        Args:
-            results (dict): The result dict.
-
-        Returns:
-            dict: The result dict, see the class.
-        """
+        """Add the mask; see the class."""
         direction = results.get('flip_direction')
         if direction not in (None, 'horizontal'):
             raise ValueError(

@@ -1,4 +1,4 @@
-"""Random crops in the measure of the short side."""
+"""Random crops whose size is relative to the short side."""
 
 from typing import Dict, Tuple
 
@@ -15,7 +15,7 @@ from .warping import warp
 
 @TRANSFORMS.register_module()
 class BottomupShortSideAffine(BaseTransform):
-    """Crop a random square in the measure of the short side, for training.
+    """Crop a random square, sized by the short side, for training.
 
     As in the training of `Learning Local-Global Contextual Adaptation for
     Multi-Person Pose Estimation <https://arxiv.org/abs/2109.03622>`_
@@ -29,9 +29,9 @@ class BottomupShortSideAffine(BaseTransform):
     - its angle.
 
     MMPose's ``BottomupRandomAffine`` draws the shift as a part of the
-    image's width and height, whatever the crop's side, and prefers the
-    middle of all ranges unless told otherwise. Here as there, the image's
-    centre is (w / 2, h / 2), which the paper leaves open.
+    image's width and height, whatever the crop's side, and by default
+    prefers the middle of all ranges. In both, the image's centre is
+    (w / 2, h / 2), which the paper leaves open.
 
     Required Keys:
 
@@ -110,14 +110,7 @@ class BottomupShortSideAffine(BaseTransform):
         return side, shift, angle
 
     def transform(self, results: Dict) -> dict:
-        """Crop the image, and move its annotations with it.
-
-        Args:
-            results (dict): The result dict.
-
-        Returns:
-            dict: The result dict, see the class.
-        """
+        """Crop the image, and move its annotations with it; see the class."""
         img = get_image(self.__class__.__name__, results)
         height, width = img.shape[:2]
         side, shift, angle = self._sample_crop(min(width, height))

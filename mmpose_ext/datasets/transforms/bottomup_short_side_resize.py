@@ -45,16 +45,16 @@ class BottomupShortSideResize(BaseTransform):
     Args:
         input_size (tuple[int, int]): Width and height in pixels, the shorter
             of which, rounded up to a multiple of ``size_factor``, is the
-            length S of the short side. The longer one says nothing.
-        size_factor (int): What both sides of the output are multiples of.
+            length S of the short side. The longer one is not used.
+        size_factor (int): Both sides of the output are multiples of it.
             Defaults to 64.
         pad_val (int): Value of all channels outside of the image. Defaults
             to 0.
 
     Raises:
         ValueError: If an argument is out of its range, the image is a list
-            of them, or a side of an image, or of what it becomes, has more
-            than 32766 pixels.
+            of images, or a side of the image or of the output has more than
+            32766 pixels.
     """
 
     def __init__(
@@ -70,14 +70,7 @@ class BottomupShortSideResize(BaseTransform):
         self.pad_val = finite('pad_val', pad_val)
 
     def transform(self, results: Dict) -> dict:
-        """Resize the image.
-
-        Args:
-            results (dict): The result dict.
-
-        Returns:
-            dict: The result dict, see the class.
-        """
+        """Resize the image; see the class."""
         img = get_image(self.__class__.__name__, results)
         height, width = img.shape[:2]
         side, factor = min(width, height), self.size_factor

@@ -18,11 +18,10 @@ class ChannelPermutation(BaseTransform):
 
     Section 3.2.2 of `Global Context for Convolutional Pose Machines
     <https://arxiv.org/abs/1906.04104>`_. The permutation is uniform over all
-    of them, the one that changes nothing included: with three channels, an
-    image changes with probability ``5 / 6 * prob``. Always each channel
-    occurs once: the official implementation writes to the image through
-    views of its own channels, so that it may repeat one and lose another,
-    which is taken for a bug.
+    of them, the identity included: with three channels, an image changes
+    with probability ``5 / 6 * prob``. Each channel occurs once; in the
+    official implementation, which overwrites channels that it still reads,
+    one may repeat and another be lost. We take this for a bug.
 
     Required Keys:
 
@@ -52,15 +51,7 @@ class ChannelPermutation(BaseTransform):
         return np.random.permutation(num_channels)
 
     def transform(self, results: Dict) -> dict:
-        """Permute the channels.
-
-        Args:
-            results (dict): The result dict.
-
-        Returns:
-            dict: The result dict, with a permuted copy of the image; with
-            the same image where the permutation changes nothing.
-        """
+        """Permute the channels, of a copy if that changes anything."""
         img = get_image(self.__class__.__name__, results)
         if img.ndim == 3:
             order = self._sample_order(img.shape[2])

@@ -20,18 +20,15 @@ MAX_CHANNELS = 4
 
 
 class Occlusion(BaseTransform):
-    """Cover a part of some images; which one, a subclass says in ``_cover``.
-
-    Its arguments are documented there.
-    """
+    """Cover a part of some images; subclasses choose it in ``_cover``."""
 
     fills = ('mean', 'noise')
-    # Whether it takes keypoints even where it marks none.
+    # Whether keypoints are needed even without mark_occluded.
     needs_keypoints = False
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
-        # mmcv has all classes below the first one share its list of these.
+        # In mmcv, subclasses would share the list of their base.
         cls._methods_with_randomness = [
             name
             for name in dir(cls)
@@ -66,14 +63,7 @@ class Occlusion(BaseTransform):
         return words.view(np.uint8)[:size]
 
     def transform(self, results: Dict) -> dict:
-        """Cover a part of the image.
-
-        Args:
-            results (dict): The result dict.
-
-        Returns:
-            dict: The result dict, with a changed copy of the image.
-        """
+        """Cover a part of a copy of the image."""
         original = get_image(self.__class__.__name__, results)
         if self.needs_keypoints or self.mark_occluded:
             self._pixels(results)  # whether there are any, before a draw
@@ -91,9 +81,9 @@ class Occlusion(BaseTransform):
     def _cover(
         self, img: np.ndarray, results: Dict
     ) -> Callable[[], np.ndarray]:
-        """Paint on an image.
+        """Paint on an image; return a function that finds hidden keypoints.
 
-        The function that is returned tells which keypoints (N, K) this hides.
+        Its result is a mask (N, K).
         """
         raise NotImplementedError
 
@@ -172,9 +162,9 @@ def scale_draws(
 def clip_boxes(
     start: Sequence, end: Sequence, shape: Tuple[int, int]
 ) -> np.ndarray:
-    """The parts in an image, as half-open pixel boxes (n, 4) x1, y1, x2, y2.
+    """Clip boxes to an image: half-open, (n, 4) as x1, y1, x2, y2.
 
-    Of boxes from whole x, y (n, 2) to others, which may be infinite.
+    They go from whole x, y (n, 2) to others, which may be infinite.
     """
     boxes = np.concatenate([start, end], axis=1)
     size = (*shape[::-1], *shape[::-1])

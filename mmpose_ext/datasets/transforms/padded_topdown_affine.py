@@ -71,14 +71,7 @@ class PaddedTopdownAffine(TopdownAffine):
         self.border_value = border_value
 
     def transform(self, results: Dict) -> Optional[dict]:
-        """Crop the person.
-
-        Args:
-            results (dict): The result dict.
-
-        Returns:
-            dict: The result dict, see the class.
-        """
+        """Crop the person; see the class."""
         # Not by the base class, which keeps the matrix to itself.
         size = tuple(self.input_size)
         if len(results['bbox_center']) != 1:

@@ -9,7 +9,7 @@ def get_image(name: str, results: Dict) -> np.ndarray:
     """The one image of a result dict.
 
     Args:
-        name (str): That of the transform, for the message.
+        name (str): The transform's name, for the message.
         results (dict): The result dict.
 
     Returns:
@@ -38,7 +38,7 @@ def get_keypoints(name: str, results: Dict) -> np.ndarray:
     """The keypoints of a result dict, in pixels of its image.
 
     Args:
-        name (str): That of the transform, for the message.
+        name (str): The transform's name, for the message.
         results (dict): The result dict.
 
     Returns:

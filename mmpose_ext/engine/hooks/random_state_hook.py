@@ -13,17 +13,14 @@ from ...errors import InputError
 
 @HOOKS.register_module()
 class RandomStateHook(Hook):
-    """Let a resumed run end with the weights it would have had anyway.
+    """Make a resumed run end with the weights of an uninterrupted one.
 
     The states of Python's, NumPy's and torch's generators at the end of a
     training epoch go into the checkpoint, one set for each process, and the
-    next epoch begins with them. So it does in a run that is not stopped:
-    what is drawn between two epochs, by the validation for one, then
-    changes nothing in the training, and a run resumed from a checkpoint
-    ends with the weights of one that went through. The data loader must
-    draw nothing in processes that live longer than an epoch:
-    ``num_workers=0``, or ``persistent_workers=False``, and the seed must be
-    set in the config.
+    next epoch begins with them, in a run that is not stopped, too: random
+    numbers that the validation draws then do not matter. Worker processes
+    that draw random numbers must not outlive an epoch (``num_workers=0`` or
+    ``persistent_workers=False``), and the config must set the seed.
 
     Gradients that are accumulated over several batches
     (``accumulative_counts`` of the ``optim_wrapper``) and wait at the end of
@@ -37,8 +34,8 @@ class RandomStateHook(Hook):
     In a config: ``custom_hooks = [dict(type='RandomStateHook')]``.
     """
 
-    # First to see the end of an epoch and first to begin one, so that what
-    # other hooks draw there does not count.
+    # First at the end and at the start of an epoch, so that random numbers
+    # that other hooks draw there do not matter.
     priority = 'VERY_HIGH'
 
     _key = 'random_states'

@@ -10,13 +10,13 @@ _NEEDED_TO_RESUME = ('meta', 'message_hub', 'optimizer')
 
 
 class StrictCheckpointHook(Hook):
-    """Let a runner's checkpoint only pass if it fits the model.
+    """Raise if a runner's checkpoint does not fit the model.
 
-    MMEngine loads what fits and logs the rest as a warning.
+    MMEngine loads what fits and only warns of the rest.
 
     Args:
         path (str): The checkpoint, for the message.
-        resume (bool): Whether the run is to go on from the checkpoint, for
+        resume (bool): Whether the run resumes from the checkpoint, for
             which it needs more than the weights. Default: False.
     """
 
@@ -28,7 +28,7 @@ class StrictCheckpointHook(Hook):
         self.resume = resume
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
-        """Check what has been read, before the runner uses it.
+        """Check the checkpoint before the runner uses it.
 
         Raises:
             InputError: It does not fit the model, or the run cannot go on

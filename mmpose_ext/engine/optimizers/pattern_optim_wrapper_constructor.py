@@ -30,10 +30,10 @@ class PatternOptimWrapperConstructor(DefaultOptimWrapperConstructor):
             ``None``.
 
     Raises:
-        ValueError: If a pattern is no such dict or regular expression, has a
-            multiplier that is no finite number of at least 0, is found in
-            the name of no trained parameter, or multiplies what the optimizer
-            is not given.
+        ValueError: If a pattern is not such a dict or not a regular
+            expression, has a multiplier that is not a finite number of at
+            least 0, matches no trained parameter, or multiplies an option
+            that the optimizer is not given.
 
     Example:
         Biases learn twice as fast as weights, and those of the head, whose
@@ -119,5 +119,5 @@ def _check_pattern(pattern: dict) -> None:
         re.compile(pattern['regex'])
     except (re.error, TypeError) as e:
         raise ValueError(
-            f'pattern {pattern["regex"]!r} is no regular expression: {e}'
+            f'pattern {pattern["regex"]!r} is not a regular expression: {e}'
         ) from e

@@ -68,8 +68,7 @@ class MobileNetV1(BaseBackbone):
             Defaults to Kaiming for convolutions and 1 for norms.
 
     Raises:
-        ValueError: If ``out_indices``, ``output_stride`` or
-            ``frozen_stages`` is none of those.
+        ValueError: If an argument is out of its range.
     """
 
     # Channels and number of separable convolutions per stage.
@@ -166,7 +165,7 @@ class MobileNetV1(BaseBackbone):
             module.requires_grad_(False)
 
     def train(self, mode: bool = True) -> 'MobileNetV1':
-        """Set the mode of what is neither frozen nor to stay as it is."""
+        """Set the mode; frozen stages and, if asked, norms stay in eval."""
         super().train(mode)
         self._freeze_stages()
         if mode and self.norm_eval:

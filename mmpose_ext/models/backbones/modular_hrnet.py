@@ -41,5 +41,5 @@ class ModularHRNet(HRNet):
                 )
             )
             in_channels = modules[-1].in_channels
-        # MMEngine's, which hands init_weights on to the modules.
+        # MMEngine's calls init_weights of the modules; torch's does not.
         return Sequential(*modules), in_channels

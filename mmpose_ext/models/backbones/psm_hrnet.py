@@ -20,11 +20,11 @@ class PSMHRNet(StemHRNet):
     maps (1/2 of the input image)" is ``stem_stride=2``.
 
     Weights of a plain HRNet can be loaded in all usual ways. With
-    ``expansion='full'`` they are converted, so that the network starts as
-    that HRNet: it gives the same maps, in training and in evaluation, and
-    every parameter learns from there. With ``'literal'``, whose modules
-    cannot do what HRNet's upsampling does, the upsampling weights are left
-    out and the modules keep their start. Own weights load as they are.
+    ``expansion='full'`` they are converted, so that the network starts with
+    the maps of that HRNet, in training and in evaluation. With
+    ``'literal'``, whose modules cannot express HRNet's upsampling, the
+    upsampling weights are dropped and the modules keep their
+    initialisation. Weights of this class load unchanged.
 
     The other arguments are those of MMPose's ``HRNet``, except that
     ``extra.upsample`` cannot be bilinear, as it is in HRNetV2's configs: a
@@ -34,16 +34,16 @@ class PSMHRNet(StemHRNet):
 
     Args:
         expansion (str): Filters before the pixel shuffle: ``'full'`` or
-            ``'literal'``, as told there. Defaults to ``'full'``.
+            ``'literal'``, see there. Defaults to ``'full'``.
         stem_stride (int): Stride of the highest map, 2 or 4. Defaults to 4.
-        with_stem_map (bool): Whether to give the stem's map at half the size
-            of the input before the others. Defaults to ``False``.
+        with_stem_map (bool): Whether to also return the stem's map, at half
+            the size of the input, before the others. Defaults to ``False``.
 
     Raises:
         ValueError: If ``expansion`` is unknown, or ``'literal'`` and a number
-            of channels cannot be divided by the ratio of resolutions; if
-            ``extra['upsample']`` asks for another mode than ``'nearest'``;
-            and as :class:`StemHRNet` does.
+            of channels cannot be divided by the ratio of resolutions; if the
+            mode of ``extra['upsample']`` is not ``'nearest'``; and as
+            :class:`StemHRNet` does.
     """
 
     def __init__(

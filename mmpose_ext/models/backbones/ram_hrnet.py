@@ -13,14 +13,14 @@ class RAMHRNet(ModularHRNet):
     "Learning Enhanced Resolution-wise Features for Human Pose Estimation"
     (Zhang et al.), section 3.1; see
     :class:`~mmpose_ext.models.layers.ResolutionAttention` for the equations
-    and the reading taken of them. It sits in all eight modules of HRNet's
+    and how they are read here. It is in all eight modules of HRNet's
     stages 2, 3 and 4 and costs 8,904 parameters at width 32.
 
     The arguments are those of MMPose's ``HRNet``. Weights of a plain HRNet
     load into it (the keys ``*.attention.*`` are missing and keep their
-    start), after which it gives the same maps as that HRNet, and learns from
-    there. Set ``extra.stage4.multiscale_output=True`` where a neck needs all
-    four maps, at strides 4 to 32.
+    initial values), after which it returns the same maps as that HRNet.
+    Set ``extra.stage4.multiscale_output=True`` where a neck needs all four
+    maps, at strides 4 to 32.
     """
 
     module_cls = RAMHRModule

@@ -11,7 +11,7 @@ from .modular_hrnet import ModularHRNet
 
 @MODELS.register_module()
 class StemHRNet(ModularHRNet):
-    """HRNet whose stem keeps more resolution, or gives its map away.
+    """HRNet whose stem keeps more resolution, or also returns its map.
 
     The other arguments, the weights and their names are those of MMPose's
     ``HRNet``.
@@ -19,16 +19,16 @@ class StemHRNet(ModularHRNet):
     Args:
         stem_stride (int): Stride of the highest map: 4 as in HRNet, or 2,
             where the second convolution of the stem has stride 1. All maps
-            are twice as high and wide then, at four times the operations.
+            are then twice as high and wide, at four times the operations.
             Defaults to 4.
-        with_stem_map (bool): Whether to give, before the others, the map
-            between the two convolutions of the stem: 64 channels at half the
-            size of the input. Defaults to ``False``.
+        with_stem_map (bool): Whether to also return, before the others, the
+            map between the two convolutions of the stem: 64 channels at half
+            the size of the input. Defaults to ``False``.
 
     Raises:
-        ValueError: If ``stem_stride`` is neither 2 nor 4, or
-            ``with_stem_map`` is asked for where ``stem_stride`` is 2 and the
-            stem's map is no larger than the highest one.
+        ValueError: If ``stem_stride`` is neither 2 nor 4, or is 2 with
+            ``with_stem_map``: the stem's map would be no larger than the
+            highest one.
     """
 
     def __init__(
@@ -56,9 +56,9 @@ class StemHRNet(ModularHRNet):
             x (Tensor): Images of shape (N, C, H, W).
 
         Returns:
-            tuple[Tensor, ...]: Maps from high to low resolution: where asked
-            for, that of the stem; the highest; where
-            ``extra.stage4.multiscale_output`` is set, the three lower ones.
+            tuple[Tensor, ...]: Maps from high to low resolution: the stem's
+            with ``with_stem_map``; the highest; the three lower ones with
+            ``extra.stage4.multiscale_output``.
         """
         if not self.with_stem_map:
             return super().forward(x)

@@ -39,13 +39,7 @@ def _conv3(i: int, o: int, norm_cfg: dict, dilation: int = 1) -> ConvModule:
 
 
 class HeatmapPredictor(BaseModule):
-    """1x1 convolution, ReLU and a 1x1 convolution to the heatmaps.
-
-    Args:
-        in_channels (int): Channels C of the input.
-        hidden_channels (int): Channels between the two convolutions.
-        out_channels (int): Number of heatmaps.
-    """
+    """1x1 convolution, ReLU and a 1x1 convolution to the heatmaps."""
 
     def __init__(
         self, in_channels: int, hidden_channels: int, out_channels: int
@@ -66,11 +60,6 @@ class RefinementBlock(BaseModule):
 
     The second 3x3 convolution is dilated by 2, so that both have the receptive
     field of a 7x7 one. Nothing follows the sum.
-
-    Args:
-        in_channels (int): Channels C of the input.
-        out_channels (int): Channels C' of the output.
-        norm_cfg (dict): Config of the normalization.
     """
 
     def __init__(self, in_channels: int, out_channels: int, norm_cfg: dict):
@@ -88,16 +77,7 @@ class RefinementBlock(BaseModule):
 
 
 class RefinementStage(BaseModule):
-    """Context module, three refinement blocks, heatmaps.
-
-    Args:
-        in_channels (int): Channels of features and heatmaps together.
-        feat_channels (int): Channels of the blocks.
-        out_channels (int): Number of heatmaps.
-        context (dict, optional): Config of the context module, without
-            ``in_channels``.
-        norm_cfg (dict): Config of the normalization.
-    """
+    """Context module, three refinement blocks, heatmaps."""
 
     def __init__(
         self,
@@ -178,8 +158,7 @@ class GCCPMHead(BaseHead):
             convolutions that give heatmaps.
 
     Raises:
-        ValueError: If a number is no positive integer, or
-            ``context_position`` or ``loss_normalisation`` is none of those.
+        ValueError: If an argument is out of its range.
     """
 
     def __init__(
@@ -242,7 +221,7 @@ class GCCPMHead(BaseHead):
         apply_init_cfg_to_convs(self)
 
     def init_weights(self) -> None:
-        """Initialize as told, the context modules by their own config."""
+        """Initialise the weights; contexts keep their own ``init_cfg``."""
         super().init_weights()
         stages = self.refinement_stages
         for context in (self.context, *(stage.context for stage in stages)):
@@ -400,8 +379,7 @@ def _accuracy(heatmaps: Tensor, target: Tensor, weights: Tensor) -> Tensor:
     """The share of keypoints within 5 % of the map's size."""
     num_keypoints = weights.shape[1]
     maps = torch.stack([heatmaps, target])[:, :, :num_keypoints]
-    # In one piece: each copy to the CPU waits for the device, and this is
-    # the one place of a training step that does.
+    # In one copy: each waits for the device, and only here in a step.
     values = to_numpy(torch.cat([maps.flatten(), weights.flatten()]))
     output, target_ = values[: maps.numel()].reshape(maps.shape)
     mask = values[maps.numel() :].reshape(weights.shape) > 0

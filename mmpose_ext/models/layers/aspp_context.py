@@ -39,7 +39,7 @@ class ASPPContext(BaseModule):
             ``ConvModule``.
 
     Raises:
-        ValueError: If a number is no positive integer, ``dilations`` is
+        ValueError: If a number is not a positive integer, ``dilations`` is
             empty, or a map is not of shape (N, C, H, W).
     """
 

@@ -1,4 +1,4 @@
-"""Checks of the maps that a module is given, and of their channels."""
+"""Checks of a module's input maps and of their channels."""
 
 from typing import Any, List, Sequence
 
@@ -18,8 +18,8 @@ def check_channels(in_channels: Any) -> List[int]:
         list[int]: The channels, as Python's integers.
 
     Raises:
-        ValueError: If it is no list, tuple or array of at least two positive
-            integers.
+        ValueError: If it is not a list, tuple or array of at least two
+            positive integers.
     """
     channels = each(positive_int, 'in_channels', in_channels)
     if len(channels) < 2:
@@ -31,15 +31,15 @@ def check_channels(in_channels: Any) -> List[int]:
 
 
 def check_map(x: Any, channels: int) -> None:
-    """Check a map that a module is given.
+    """Check the input map of a module.
 
     Args:
         x (Tensor): The map.
         channels (int): The channels that it should have.
 
     Raises:
-        ValueError: If it is no tensor of shape (N, ``channels``, H, W) of at
-            least one cell.
+        ValueError: If it is not a tensor of shape (N, ``channels``, H, W)
+            with at least one cell.
     """
     if (
         not isinstance(x, Tensor)
@@ -56,7 +56,7 @@ def check_map(x: Any, channels: int) -> None:
 def check_maps(
     feats: Sequence[Tensor], in_channels: Sequence[int], halved: bool = True
 ) -> None:
-    """Check the maps that a neck is given.
+    """Check the input maps of a neck.
 
     Args:
         feats (Sequence[Tensor]): Maps of shape (N, C_i, H_i, W_i), from high
@@ -66,7 +66,7 @@ def check_maps(
             as the one before it. Defaults to ``True``.
 
     Raises:
-        ValueError: If these are no maps, their number or their channels
+        ValueError: If these are not maps, their number or their channels
             differ from ``in_channels``, or their sizes are not as expected.
     """
     if not is_seq_of(feats, Tensor) or any(x.dim() != 4 for x in feats):

@@ -1,16 +1,15 @@
-"""What MMEngine's ``init_cfg`` does not reach by itself."""
+"""An ``init_cfg`` for modules of MMCV's ``ConvModule``."""
 
 from mmcv.cnn import ConvModule
 from mmengine.model import BaseModule
 
 
 def apply_init_cfg_to_convs(module: BaseModule) -> None:
-    """Let the ``init_cfg`` of a module decide over its ``ConvModule`` parts.
+    """Keep ``ConvModule`` parts from undoing the ``init_cfg`` of a module.
 
-    MMEngine initializes by ``init_cfg`` first and then calls the
-    ``init_weights`` of the children. That of MMCV's ``ConvModule`` sets
-    Kaiming weights once more. Without an ``init_cfg`` that is the default;
-    with one, the convolutions keep what it says.
+    MMEngine applies ``init_cfg`` first and then calls ``init_weights`` of the
+    children, where MMCV's ``ConvModule`` sets Kaiming weights again. This
+    remains the default of a module without an ``init_cfg``.
 
     Args:
         module (BaseModule): The module, as the last step of its constructor.

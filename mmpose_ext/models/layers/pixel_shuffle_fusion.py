@@ -12,10 +12,10 @@ _EXPANSIONS = ('full', 'literal')
 
 
 def _start(conv: nn.Module) -> None:
-    """Let a 1x1 convolution without a norm keep the size of its input.
+    """Start a 1x1 convolution without a norm such that variance is kept.
 
-    Chained over the fusions of a network, a common small standard deviation
-    would let nothing through.
+    With a common small standard deviation, a signal would vanish in the
+    fusions of a network.
     """
     if conv.in_channels == conv.out_channels:
         nn.init.dirac_(conv.weight)
@@ -45,7 +45,7 @@ class PixelShuffleUpsample(Sequential):
             ``dict(type='BN')``.
 
     Raises:
-        ValueError: If a number is no positive integer, ``expansion`` is
+        ValueError: If a number is not a positive integer, ``expansion`` is
             unknown, or ``'literal'`` and ``high_channels`` cannot be divided
             by ``ratio``.
     """
@@ -82,7 +82,7 @@ class PixelShuffleUpsample(Sequential):
         _start(self[-1])
 
     def init_weights(self) -> None:
-        """Initialize as told by parents, but for the last convolution."""
+        """Initialise the weights; the last convolution starts afresh."""
         super().init_weights()
         _start(self[-1])
 
@@ -125,7 +125,7 @@ class PixelShuffleFusion(BaseModule):
             ``dict(type='BN')``.
 
     Raises:
-        ValueError: If a number is no positive integer, ``expansion`` is
+        ValueError: If a number is not a positive integer, ``expansion`` is
             unknown, or ``'literal'`` and ``high_channels`` cannot be divided
             by a ratio.
     """
@@ -153,7 +153,7 @@ class PixelShuffleFusion(BaseModule):
         _start(self.high)
 
     def init_weights(self) -> None:
-        """Initialize as told by parents, but for those without a norm."""
+        """Initialise the weights; those without a norm start afresh."""
         super().init_weights()
         _start(self.high)
 

@@ -15,13 +15,12 @@ class PSMHRModule(FusionHRModule):
 
     The arguments are those of MMPose's ``HRModule`` and ``expansion`` of
     :class:`~mmpose_ext.models.layers.PixelShuffleFusion`. State-dict keys
-    stay those of ``HRModule`` but for the upsampling paths, in whose place
-    there is ``fusions.{i}``. Weights of a plain ``HRModule`` are converted
-    when they are loaded: see :class:`~mmpose_ext.models.backbones.PSMHRNet`.
+    are those of ``HRModule``, with ``fusions.{i}`` instead of the upsampling
+    paths. Weights of a plain ``HRModule`` are converted when they are loaded:
+    see :class:`~mmpose_ext.models.backbones.PSMHRNet`.
 
     Raises:
-        ValueError: If HRNet is told to upsample in another way than
-            ``'nearest'``, for which there is no place here.
+        ValueError: If the mode of ``upsample_cfg`` is not ``'nearest'``.
     """
 
     def __init__(self, *args, expansion: str = 'full', **kwargs):
@@ -71,7 +70,7 @@ class PSMHRModule(FusionHRModule):
                 }
                 if not plain or self.expansion != 'full':
                     continue
-                # All r x r cells of an output channel are to be alike.
+                # All r x r cells of an output channel are equal.
                 cells = up[2].upscale_factor ** 2
                 for key, value in plain.items():
                     if value.ndim:  # all but BN's count of batches

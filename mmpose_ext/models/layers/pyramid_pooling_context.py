@@ -44,9 +44,9 @@ class PyramidPoolingContext(BaseModule):
             ``ConvModule``.
 
     Raises:
-        ValueError: If a number is no positive integer, ``divisors`` is empty,
-            or a map is not of shape (N, C, H, W); in training, if a batch
-            norm would see a single value.
+        ValueError: If a number is not a positive integer, ``divisors`` is
+            empty, or a map is not of shape (N, C, H, W); in training, if a
+            batch norm would see a single value.
     """
 
     def __init__(

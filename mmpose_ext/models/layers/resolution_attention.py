@@ -19,8 +19,8 @@ def mean_upsampled(
     """Mean of a map as it is after an interpolation to another size.
 
     The interpolation itself is not computed: the mean weighs each row and
-    each column by its share in the larger map. By a factor that is no whole
-    number, nearest upsampling repeats some of them more often than others.
+    each column by its share in the larger map. By a fractional factor,
+    nearest upsampling repeats some of them more often than others.
 
     Args:
         x (Tensor): A map of shape (N, C, h, w).
@@ -78,7 +78,7 @@ class ResolutionAttention(BaseModule):
         num_inputs (int): Number of resolutions M that are added up.
 
     Raises:
-        ValueError: If an argument is no positive integer.
+        ValueError: If an argument is not a positive integer.
     """
 
     def __init__(self, channels: int, num_inputs: int):

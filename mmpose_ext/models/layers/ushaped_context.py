@@ -35,8 +35,8 @@ class UShapedContext(BaseModule):
             ``ConvModule``.
 
     Raises:
-        ValueError: If an argument is no positive integer, or a map is not of
-            shape (N, C, H, W); in training, if a batch norm would see a
+        ValueError: If an argument is not a positive integer, or a map is not
+            of shape (N, C, H, W); in training, if a batch norm would see a
             single value.
     """
 

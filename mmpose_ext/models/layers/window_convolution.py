@@ -1,4 +1,4 @@
-"""Convolution of each keypoint's window with a kernel of its own."""
+"""Convolution of each keypoint's window with its kernel."""
 
 from typing import Tuple
 
@@ -8,8 +8,7 @@ from torch.nn import functional as F
 
 from .keypoint_sampling import full_precision
 
-# So many windows are convolved at once, for their memory's sake: see
-# keypoint_sampling.py.
+# Windows convolved at once, to save memory as in keypoint_sampling.py.
 _PART = 64
 
 

@@ -29,7 +29,7 @@ class ContextNeck(BaseModule):
         in_channels (int | Sequence[int]): Channels C_i of the maps, one number
             for a single map.
         context (dict): Config of the module, without ``in_channels``. Each map
-            gets one of its own.
+            gets a separate one.
         init_cfg (dict | list[dict], optional): Config of the initialization.
             Defaults to ``None``, which leaves it to the modules.
 
@@ -64,8 +64,7 @@ class ContextNeck(BaseModule):
             tuple[Tensor]: As many maps, of the same shapes.
 
         Raises:
-            ValueError: If these are no maps, or not those that ``in_channels``
-                announces.
+            ValueError: If the maps do not fit ``in_channels``.
         """
         check_maps(feats, self.in_channels, halved=False)
         return tuple(context(x) for context, x in zip(self.contexts, feats))

@@ -83,8 +83,8 @@ class GPRNeck(BaseModule):
             ``ConvModule``.
 
     Raises:
-        ValueError: If ``in_channels`` is no list, tuple or array of at least
-            two positive integers.
+        ValueError: If ``in_channels`` is not a list, tuple or array of at
+            least two positive integers.
     """
 
     def __init__(
@@ -117,8 +117,8 @@ class GPRNeck(BaseModule):
             tuple[Tensor]: One map of shape (N, C_0, H_0, W_0).
 
         Raises:
-            ValueError: If these are no maps, or not those that ``in_channels``
-                announces, each half as large as the one before it.
+            ValueError: If the maps do not fit ``in_channels``, or one is not
+                half as large as the one before it.
         """
         check_maps(feats, self.in_channels)
         x = feats[-1]

@@ -25,10 +25,9 @@ class PSMNeck(BaseModule):
     :class:`~mmpose_ext.models.layers.PixelShuffleFusion` for the module.
 
     The report predicts at half the size of the input. Maps at strides 4 to 32
-    get there with ``upsample_to_half``, or, with a last higher map to merge,
-    where the backbone also gives a map of stride 2, as
-    ``StemHRNet(with_stem_map=True)`` does: it is one more entry of
-    ``in_channels``, before the others.
+    get there with ``upsample_to_half``, or by merging a map of stride 2, as
+    ``StemHRNet(with_stem_map=True)`` returns it: it is the first entry of
+    ``in_channels`` then.
 
     Args:
         in_channels (Sequence[int]): Channels of the maps, from high to low
@@ -46,8 +45,8 @@ class PSMNeck(BaseModule):
             ``None``, which is torch's own.
 
     Raises:
-        ValueError: If ``in_channels`` is no list, tuple or array of at least
-            two positive integers, or ``expansion`` is unknown, or
+        ValueError: If ``in_channels`` is not a list, tuple or array of at
+            least two positive integers, or ``expansion`` is unknown, or
             ``'literal'`` and the channels of a higher map are odd.
     """
 
@@ -86,8 +85,8 @@ class PSMNeck(BaseModule):
             (N, C_0, 2 H_0, 2 W_0) with ``upsample_to_half``.
 
         Raises:
-            ValueError: If these are no maps, or not those that ``in_channels``
-                announces, each half as large as the one before it.
+            ValueError: If the maps do not fit ``in_channels``, or one is not
+                half as large as the one before it.
         """
         check_maps(feats, self.in_channels)
         x = feats[-1]

@@ -34,8 +34,8 @@ class RAMNeck(RAMHRModule):
             Defaults to ``None``, which is PyTorch's.
 
     Raises:
-        ValueError: If ``in_channels`` is no list, tuple or array of at least
-            two positive integers.
+        ValueError: If ``in_channels`` is not a list, tuple or array of at
+            least two positive integers.
     """
 
     def __init__(
@@ -47,8 +47,7 @@ class RAMNeck(RAMHRModule):
         init_cfg: OptMultiConfig = None,
     ):
         in_channels = check_channels(in_channels)
-        # There are no branches to build: of blocks and num_blocks only the
-        # length is looked at.
+        # Without branches, only the length of num_blocks matters.
         super().__init__(
             num_branches=len(in_channels),
             blocks=None,
@@ -62,7 +61,7 @@ class RAMNeck(RAMHRModule):
         )
 
     def _make_branches(self, num_branches: int, *args) -> nn.ModuleList:
-        """The backbone has done the branches' work."""
+        """The backbone has taken the place of the branches."""
         return nn.ModuleList(nn.Identity() for _ in range(num_branches))
 
     def forward(self, feats: Sequence[Tensor]) -> Tuple[Tensor, ...]:
@@ -76,8 +75,8 @@ class RAMNeck(RAMHRModule):
             tuple[Tensor, ...]: Maps shaped as the inputs, or only the first.
 
         Raises:
-            ValueError: If these are no maps, or not those that ``in_channels``
-                announces, each half as large as the one before it.
+            ValueError: If the maps do not fit ``in_channels``, or one is not
+                half as large as the one before it.
         """
         check_maps(feats, self.in_channels)
         return tuple(super().forward(feats))

@@ -24,7 +24,7 @@ def split_batch(feats: Any) -> Tuple[Any, Any]:
 
 
 class FusedFlip:
-    """The part that both kinds of estimators share."""
+    """Mixin of both kinds of estimators."""
 
     def predict(
         self, inputs: Union[Tensor, List[Tensor]], data_samples: SampleList

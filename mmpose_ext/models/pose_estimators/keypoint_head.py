@@ -4,10 +4,10 @@ from torch import nn
 
 
 def keypoint_head(model: nn.Module) -> Optional[nn.Module]:
-    """The head of a pose estimator that makes the keypoints.
+    """The head of a pose estimator that predicts the keypoints.
 
-    MMPose's ``VisPredictHead`` has it inside, as ``pose_head``, beside the
-    layers for the keypoints' visibility.
+    MMPose's ``VisPredictHead``, which adds the keypoints' visibility, wraps
+    it as ``pose_head``.
 
     Args:
         model (nn.Module): The pose estimator.

@@ -56,9 +56,9 @@ class MultiScaleHeatmapTTA(BaseTTAModel):
             preprocessor, if it has none. Defaults to ``None``.
 
     Raises:
-        ValueError: If ``flip_test`` is no bool.
-        InputError: If the module is no top-down model, or its head does not
-            make heatmaps whose mean can be decoded.
+        ValueError: If ``flip_test`` is not a bool.
+        InputError: If the module is not a top-down model, or its head does
+            not make heatmaps whose mean can be decoded.
     """
 
     def __init__(

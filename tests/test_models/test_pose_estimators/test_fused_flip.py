@@ -97,7 +97,7 @@ FLIP = dict(
 
 def build(kind, parts, **test_cfg):
     torch.manual_seed(0)
-    # Configs are given away by building.
+    # Building changes configs.
     parts = copy.deepcopy(parts)
     model = MODELS.build(
         dict(type=kind, test_cfg=dict(FLIP, **test_cfg), **parts)
@@ -151,35 +151,23 @@ def assert_same(a, b):
             )
 
 
-@pytest.mark.parametrize('flip_test', [True, False])
 @pytest.mark.parametrize('parts', TOPDOWN.values(), ids=TOPDOWN)
 @torch.no_grad()
-def test_top_down_predicts_what_two_passes_do(parts, flip_test):
-    plain, fused = pair('TopdownPoseEstimator', parts, flip_test=flip_test)
-    images = torch.randn(3, 3, *SIZE[::-1])
-    want = plain.predict(images, samples(3))
-    assert_same(want, fused.predict(images, samples(3)))
+def test_top_down_predicts_what_two_passes_do(parts):
+    plain, fused = pair('TopdownPoseEstimator', parts)
     batches = []
     fused.backbone.register_forward_pre_hook(
         lambda module, args: batches.append(len(args[0]))
     )
+    images = torch.randn(3, 3, *SIZE[::-1])
+    for flip_test in (True, False, None):
+        for model in (plain, fused):
+            model.test_cfg['flip_test'] = flip_test
+        want = plain.predict(images, samples(3))
+        assert_same(want, fused.predict(images, samples(3)))
+    del fused.test_cfg['flip_test']
     fused.predict(images, samples(3))
-    assert batches == [6 if flip_test else 3]
-
-
-@pytest.mark.parametrize('test_cfg', [None, {}, dict(output_heatmaps=True)])
-@torch.no_grad()
-def test_flips_only_where_the_config_says_so(test_cfg):
-    parts = copy.deepcopy(TOPDOWN['heatmaps'])
-    model = MODELS.build(
-        dict(type='FusedFlipTopdownPoseEstimator', test_cfg=test_cfg, **parts)
-    ).eval()
-    batches = []
-    model.backbone.register_forward_pre_hook(
-        lambda module, args: batches.append(len(args[0]))
-    )
-    model.predict(torch.randn(3, 3, *SIZE[::-1]), samples(3))
-    assert batches == [3]
+    assert batches == [6, 3, 3, 3]
 
 
 BOTTOMUP = dict(
