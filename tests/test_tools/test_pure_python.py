@@ -57,6 +57,11 @@ def test_results_are_those_of_the_plain_test(pure, tmp_path):
         )
 
 
+# Without a scope, every name that is still looked up fails.
+NO_SCOPE = pytest.mark.parametrize('pure', [None], indirect=True)
+
+
+@NO_SCOPE
 @pytest.mark.parametrize('options', [[], [1, 2, '--plain']])
 def test_augmentation(options, pure, tmp_path):
     config, checkpoint = pure
@@ -69,6 +74,7 @@ def test_augmentation(options, pure, tmp_path):
     assert len(mmengine.load(dump)) > 0
 
 
+@NO_SCOPE
 def test_bad_cases(pure, tmp_path):
     config, checkpoint = pure
     evaluate(config, checkpoint, '--work-dir', tmp_path, '--badcase',
@@ -77,6 +83,7 @@ def test_bad_cases(pure, tmp_path):
     assert set(json.loads(results.read_text())[0]) >= {'img', 'bbox'}
 
 
+@NO_SCOPE
 @pytest.mark.parametrize('tta', [False, True])
 def test_no_detection(tta, pure, tmp_path):
     config, checkpoint = pure
@@ -89,6 +96,7 @@ def test_no_detection(tta, pure, tmp_path):
     assert metrics[AP] == metrics['coco/AR'] == 0
 
 
+@NO_SCOPE
 def test_no_detection_in_the_validation(pure, tmp_path):
     config, _ = pure
     (tmp_path / 'boxes.json').write_text('[]')
