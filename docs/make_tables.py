@@ -80,7 +80,7 @@ def make_classes() -> str:
         found = f'{registry} {cls.__module__}.{name}'
         places = (p for regex, p in PLACES.items() if re.search(regex, found))
         summary = as_cell(inspect.getdoc(cls).split('\n\n')[0])
-        where = f'`{registry}` | `{next(places)}`'
+        where = f'`{registry}` | `{next(places, "see the class")}`'
         rows.append(f'| {where} | `{name}` | {summary} |')
     head = ['| registry | place in a config | class | what it is |']
     head += ['| --- | --- | --- | --- |']
@@ -153,15 +153,12 @@ def make_readme() -> str:
     text = (ROOT / 'README.md').read_text(encoding='utf-8')
     rows = []
     for path in sorted(ROOT.glob('configs/*/README.md')):
-        title, paper, summary = path.read_text(encoding='utf-8').split('\n\n')[
-            :3
-        ]
+        parts = path.read_text(encoding='utf-8').split('\n\n')
+        title, paper, summary = map(as_cell, parts[:3])
         if paper.startswith('> '):
             link = f'[{title[2:]}]({path.relative_to(ROOT).as_posix()})'
-            paper = as_cell(paper.replace('> ', ''))
-            rows.append(
-                f'| {link} | {paper} | {as_cell(summary).split(". ")[0]} |'
-            )
+            paper = paper.replace('> ', '')
+            rows.append(f'| {link} | {paper} | {summary.split(". ")[0]} |')
     table = f'(?<=\n){re.escape(MADE)}\n.*?\n\n'
     head = f'{MADE}\n| method | paper | in short |\n| --- | --- | --- |\n'
     made = head + '\n'.join(rows) + '\n\n'
