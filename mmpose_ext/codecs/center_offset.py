@@ -282,14 +282,10 @@ class CenterOffset(BaseKeypointCodec):
                 people are arbitrary. Defaults to ``True``.
 
         Returns:
-            tuple[Tensor, Tensor, Tensor]: Of float32, or float64 if the maps
-            are.
-
-            - keypoints: Of shape (B, M, K, 2), px of the input.
-            - centers: Of shape (B, M, 2), px of the input.
-            - scores: The values of the interpolated map of centres, of shape
-              (B, M), in descending order. Where an image has fewer than M
-              centres, the last scores are 0, at arbitrary places.
+            tuple[Tensor, Tensor, Tensor]: Keypoints (B, M, K, 2) and centres
+            (B, M, 2), px of the input; scores (B, M) in descending order, the
+            last of which are 0, at arbitrary places, where an image has fewer
+            than M centres. Of float32, or float64 if the maps are.
 
         Raises:
             ValueError: If the shapes do not fit or a map is not finite.
@@ -313,19 +309,14 @@ class CenterOffset(BaseKeypointCodec):
         """Read the people off the maps of one image.
 
         Args:
-            heatmaps (Tensor): Of shape (K + 1, H, W), the centre last. H and
-                W may be other than ``heatmap_size``.
+            heatmaps (Tensor): Of shape (K + 1, H, W), as in a batch.
             offsets (Tensor): Of shape (2K, H, W), cells.
 
         Returns:
-            tuple: In the form of MMPose's ``SPR``.
-
-            - keypoints (Tensor): Of shape (N, K, 2), px of the input, of
-              those whose score is at least ``decode_thr``; of the best one
-              if there are none.
-            - scores (tuple): The scores of the centres (Tensor), of shape
-              (N,) and in descending order, and ``None`` for those of
-              keypoints.
+            tuple: Like MMPose's ``SPR``: keypoints (N, K, 2), px of the
+            input, of those whose score is at least ``decode_thr``, or of the
+            best one; their scores (N,), in descending order, with ``None``
+            for those of keypoints.
 
         Raises:
             ValueError: If the shapes do not fit or a map is not finite.

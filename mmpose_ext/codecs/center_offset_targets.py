@@ -27,23 +27,9 @@ def select_people(
     iscrowd: Optional[np.ndarray],
     min_area: float,
 ) -> People:
-    """Pick the people to learn from, and find their centres.
+    """Check the arguments of ``CenterOffset.encode``; pick who counts.
 
-    Args:
-        keypoints (np.ndarray): Of shape (N, K, 2), px of the input. This and
-            the next ones are as :meth:`CenterOffset.encode` takes them.
-        visible (np.ndarray, optional): Of shape (N, K).
-        area (np.ndarray, optional): Of shape (N,).
-        bbox (np.ndarray, optional): Of shape (N, 4) or (N, 4, 2).
-        iscrowd (np.ndarray, optional): Of shape (N,).
-        min_area (float): Area of the smallest person with a centre, px^2.
-
-    Returns:
-        People: All but the crowds without a labelled keypoint.
-
-    Raises:
-        ValueError: If a shape does not fit ``keypoints``, or an area or a
-            labelled keypoint is not finite.
+    That are all but the crowds without a labelled keypoint.
     """
     keypoints = np.asarray(keypoints, dtype=float)
     shape = keypoints.shape
@@ -134,15 +120,10 @@ def draw_gaussians(
     points: np.ndarray,
     sigma: float,
 ) -> None:
-    """Add Gaussians to maps, and weigh where something is drawn.
+    """Add Gaussians at points (P, 2), cells, to maps (C, H, W).
 
-    Args:
-        heatmaps (np.ndarray): Of shape (C, H, W), changed in place.
-        weights (np.ndarray): Of shape (1, H, W), 1 afterwards in the square
-            of any Gaussian.
-        channels (int | np.ndarray): The map of each point (P,), or of all.
-        points (np.ndarray): Of shape (P, 2), cells.
-        sigma (float): Standard deviation, cells.
+    ``channels`` is the map of each point (P,), or of all. The weights
+    (1, H, W) become 1 in the square of any Gaussian.
     """
     h, w = heatmaps.shape[1:]
     start = np.floor(points - 3 * sigma - 1)[:, None]
@@ -172,18 +153,10 @@ def write_offsets(
     size: Tuple[int, int],
     radius: int,
 ) -> Tuple[np.ndarray, np.ndarray]:
-    """Write the offsets of people with a centre around it.
+    """Offsets and weights, (2K, H, W) each, of people with a centre.
 
-    Args:
-        joints (np.ndarray): Of shape (P, K, 2), cells.
-        drawn (np.ndarray): Which of them are labelled and inside, (P, K).
-        centers (np.ndarray): Of shape (P, 2), cells.
-        area (np.ndarray): Of shape (P,), px^2.
-        size (tuple): That of the maps in [W, H], cells.
-        radius (int): Half the side of the squares, cells.
-
-    Returns:
-        tuple[np.ndarray, np.ndarray]: Offsets and weights, (2K, H, W) each.
+    In cells: joints (P, K, 2), of which those ``drawn`` (P, K) are labelled
+    and inside, and centres (P, 2). Areas (P,) are in px^2; ``size`` is (W, H).
     """
     (w, h), k = size, joints.shape[1]
     area = np.maximum(area, 1)
@@ -227,9 +200,9 @@ def _cells_around(
 ) -> Tuple[np.ndarray, ...]:
     """The cells of the squares around centres (P, 2) that are on the map.
 
-    Of each pair of a person and a cell of its square: the person; the cell's
-    place in the sorted list of all different cells. And this list, with the
-    number of persons in each one.
+    For each pair of a person and a cell of its square: the person. The sorted
+    list of all different cells. For each pair, its cell's place in this list,
+    and for each cell in it, the number of persons.
     """
     w, h = size
     window = np.arange(-radius, radius)

@@ -14,19 +14,11 @@ from torch import Tensor
 def find_centers(
     maps: Tensor, stride: int, kernel: int, number: int
 ) -> Tuple[Tensor, Tensor]:
-    """The highest peaks of maps, after interpolation to the input's size.
+    """The highest peaks of maps (B, 1, H, W) at the size of the input.
 
-    Args:
-        maps (Tensor): Of shape (B, 1, H, W).
-        stride (int): Pixels of the input per cell.
-        kernel (int): Side of the square in which a peak is the highest, px,
-            odd.
-        number (int): How many are wanted, M; fewer if there are fewer pixels.
-
-    Returns:
-        tuple[Tensor, Tensor]: Their places (x, y) of shape (B, M, 2), whole
-        px, and their values (B, M) in descending order. Where there are not
-        so many peaks, the last are 0, at arbitrary places.
+    Returns the places (x, y) of ``number`` of them (fewer if there are fewer
+    pixels), whole px (B, M, 2), and their values (B, M) in descending order.
+    If there are fewer peaks, the last values are 0, at arbitrary places.
     """
     h, w = (stride * side for side in maps.shape[2:])
     maps = F.interpolate(
@@ -40,16 +32,9 @@ def find_centers(
 
 
 def read_poses(offsets: Tensor, centers: Tensor, stride: int) -> Tensor:
-    """Centres minus the offsets at the cells that they are in.
+    """Centres (B, M, 2) minus the offsets (B, 2K, H, W) at their cells.
 
-    Args:
-        offsets (Tensor): Of shape (B, 2K, H, W), cells.
-        centers (Tensor): Whole numbers of shape (B, M, 2), px of the input,
-            not outside of the maps.
-        stride (int): Pixels of the input per cell.
-
-    Returns:
-        Tensor: Of shape (B, M, K, 2), px of the input.
+    The centres are whole px inside the maps; the poses (B, M, K, 2), px.
     """
     x, y = centers.div(stride, rounding_mode='floor').unbind(-1)
     cells = (y * offsets.shape[3] + x)[:, None]
@@ -80,15 +65,7 @@ def all_finite(heatmaps: Tensor, offsets: Tensor) -> Tensor:
 
 
 def check_all_finite(heatmaps: Tensor, offsets: Tensor) -> None:
-    """Refuse maps that are not finite.
-
-    Args:
-        heatmaps (Tensor): Of shape (B, K + 1, H, W).
-        offsets (Tensor): Of shape (B, 2K, H, W).
-
-    Raises:
-        ValueError: If a map holds NaN or infinity; it names the map.
-    """
+    """Raise a ``ValueError`` naming a map that holds NaN or infinity."""
     if all_finite(heatmaps, offsets):
         return
     for name, maps in (('heatmap', heatmaps), ('offset map', offsets)):

@@ -36,13 +36,10 @@ class _Constants(NamedTuple):
 
 
 class ExpansionGrid:
-    """S x S points around each keypoint of poses.
+    """S x S points around each keypoint of poses (..., K, 2), px.
 
-    Args:
-        sigmas (np.ndarray): COCO's standard deviations of the keypoints, (K,).
-        spacing (np.ndarray): Distance of neighbours in each keypoint's grid,
-            (K,), px of the network input.
-        ksize (int): Points along an axis S, odd.
+    ``sigmas`` and ``spacing`` are arrays (K,). A ``scale`` is in px of the
+    poses per px of the network input; the rest is described at the codec.
     """
 
     def __init__(self, sigmas: np.ndarray, spacing: np.ndarray, ksize: int):
@@ -52,31 +49,14 @@ class ExpansionGrid:
         self._copies = {}
 
     def lines(self, poses: Tensor, scale: Scale = 1.0) -> Tensor:
-        """The x of all columns and the y of all rows.
-
-        Args:
-            poses (Tensor): (x, y) of shape (..., K, 2), px.
-            scale (float | Tensor): px of ``poses`` per px of the network
-                input. Defaults to 1.0.
-
-        Returns:
-            Tensor: (x, y) of shape (..., S, K, 2), px.
-        """
+        """The x of all columns and the y of all rows, (..., S, K, 2)."""
         self._check(poses)
         steps = self._constants(poses).steps[:, None]
         steps = steps * self._scaled_spacing(poses, scale)[..., None, :]
         return poses[..., None, :, :] + steps[..., None]
 
     def points(self, poses: Tensor, scale: Scale = 1.0) -> Tensor:
-        """All points, as Algorithm 1 returns them.
-
-        Args:
-            poses (Tensor): (x, y) of shape (..., K, 2), px.
-            scale (float | Tensor): As of :meth:`lines`.
-
-        Returns:
-            Tensor: (x, y) of shape (..., S, S, K, 2), px.
-        """
+        """All points (..., S, S, K, 2), as Algorithm 1 returns them."""
         x, y = self.lines(poses, scale).unbind(-1)
         points = torch.broadcast_tensors(x[..., None, :, :], y[..., None, :])
         return torch.stack(points, dim=-1)
@@ -93,16 +73,8 @@ class ExpansionGrid:
     ) -> MatchedMaps:
         """Match poses with persons, and compare their grids with them.
 
-        Args:
-            poses (Tensor): (x, y) of shape (..., M, K, 2), px.
-            persons (Tensor): (x, y) of shape (..., G, K, 2), in the same px.
-            visible (Tensor): (..., G, K), above 0 where a joint is labelled.
-            areas (Tensor): (..., G), in square px of the same kind.
-            scale (float | Tensor): As of :meth:`lines`.
-            rule (str): One of ``RULES``. Defaults to ``'best'``.
-
-        Returns:
-            MatchedMaps: Those of all poses, 0 where there is no person.
+        Poses (..., M, K, 2), persons (..., G, K, 2), whether their joints are
+        visible (..., G, K), and their areas (..., G).
         """
         persons, visible, areas = (
             tensor.to(poses) for tensor in (persons, visible, areas)
@@ -140,16 +112,9 @@ class ExpansionGrid:
     def best_points(
         self, maps: Tensor, poses: Tensor, scale: Scale = 1.0
     ) -> Tuple[Tensor, Tensor]:
-        """Move each keypoint to the point with the highest value.
+        """Move each keypoint to the point of its grid with the highest value.
 
-        Args:
-            maps (Tensor): Values of the points, (..., K, S, S).
-            poses (Tensor): (x, y) of shape (..., K, 2), px.
-            scale (float | Tensor): As of :meth:`lines`.
-
-        Returns:
-            tuple[Tensor, Tensor]: The chosen points, (..., K, 2), px, and
-            their values, (..., K).
+        The maps are (..., K, S, S); returns points (..., K, 2) and values.
         """
         self._check(poses)
         expected = (*poses.shape[:-1], self.ksize, self.ksize)

@@ -61,10 +61,9 @@ class KeypointExpansion(BaseKeypointCodec):
         ksize (int): Points of a window along an axis, odd. Defaults to 11.
         scale_by_sigma (bool): Whether the spacing is ``s_k / min(s)`` px
             rather than 1 px for every keypoint. Defaults to ``True``.
-        metainfo (str | dict, optional): The dataset's metainfo, which the
-            dataset's own config has too, or the path of its file, such as
-            ``'configs/_base_/datasets/crowdpose.py'`` of MMPose. Defaults to
-            ``None``.
+        metainfo (str | dict, optional): The dataset's metainfo as in its
+            config, or the path of its file, such as MMPose's
+            ``'configs/_base_/datasets/crowdpose.py'``. Defaults to ``None``.
 
     Attributes:
         spacing (np.ndarray): Distance of neighbours in the grid of each
@@ -72,9 +71,8 @@ class KeypointExpansion(BaseKeypointCodec):
         grid (ExpansionGrid): The same for tensors alone.
 
     Raises:
-        ValueError: If ``ksize`` is not odd and positive, ``sigmas`` are not
-            positive numbers, neither they nor ``metainfo`` give any, or the
-            arrays of a method do not fit together.
+        ValueError: If an argument is out of its range, neither ``sigmas``
+            nor ``metainfo`` give any, or arrays do not fit together.
     """
 
     def __init__(
@@ -102,16 +100,7 @@ class KeypointExpansion(BaseKeypointCodec):
     def expand(
         self, keypoints: Array, scale: Union[float, Array] = 1.0
     ) -> Array:
-        """Lay the grids.
-
-        Args:
-            keypoints (Array): (x, y) of shape (..., K, 2), px.
-            scale (float | Array): px of ``keypoints`` per px of the network
-                input. Defaults to 1.0.
-
-        Returns:
-            Array: (x, y) of shape (..., S, S, K, 2), px.
-        """
+        """Lay the grids (..., S, S, K, 2) around keypoints (..., K, 2), px."""
         return _like(keypoints, self.grid.points(_tensor(keypoints), scale))
 
     def encode(
@@ -127,14 +116,10 @@ class KeypointExpansion(BaseKeypointCodec):
 
         Args:
             keypoints (Array): Poses, (x, y) of shape (..., M, K, 2), px.
-            gt_keypoints (Array): Persons, (x, y) of shape (..., G, K, 2), in
-                the same px.
-            gt_visible (Array): Of shape (..., G, K); a joint is labelled
-                where it is above 0.
-            gt_areas (Array): Of shape (..., G), in square px of the same
-                kind.
-            scale (float | Array): px of ``keypoints`` per px of the network
-                input. Defaults to 1.0.
+            gt_keypoints (Array): Persons, of shape (..., G, K, 2), likewise.
+            gt_visible (Array): Of shape (..., G, K), above 0 where labelled.
+            gt_areas (Array): Of shape (..., G), in the same px squared.
+            scale (float | Array): See the class. Defaults to 1.0.
             match (str): Which person a pose is matched with (the first one
                 of equals). ``'best'``: the one with the highest mean over
                 its labelled joints of the best similarity in the window,
@@ -168,14 +153,11 @@ class KeypointExpansion(BaseKeypointCodec):
         Args:
             maps (Array): Values of the points, (..., K, S, S).
             keypoints (Array): (x, y) of shape (..., K, 2), px.
-            scale (float | Array): px of ``keypoints`` per px of the network
-                input. Defaults to 1.0.
+            scale (float | Array): See the class. Defaults to 1.0.
 
         Returns:
-            tuple:
-
-            - keypoints (Array): The chosen points, (..., K, 2), px.
-            - values (Array): Their values, (..., K).
+            tuple[Array, Array]: The chosen points, (..., K, 2), px, and their
+            values, (..., K).
         """
         points, values = self.grid.best_points(
             _tensor(maps), _tensor(keypoints), scale
@@ -184,17 +166,15 @@ class KeypointExpansion(BaseKeypointCodec):
 
 
 def _sigmas_of(metainfo: Union[str, dict, None]) -> Sequence[float]:
-    if metainfo is None:
-        raise ValueError(
-            'sigmas must be given, or the metainfo of a dataset that has '
-            'them, got None for both'
-        )
     if isinstance(metainfo, str):
         metainfo = dict(from_file=metainfo)
-    sigmas = load_metainfo(None, metainfo, 'metainfo')['sigmas']
+    sigmas = []
+    if metainfo is not None:
+        sigmas = load_metainfo(None, metainfo, 'metainfo')['sigmas']
     if not len(sigmas):
         raise ValueError(
-            'sigmas must be given, as the metainfo has none, got None'
+            'sigmas must be given where there is no metainfo with sigmas, '
+            'got None'
         )
     # MMPose has rounded them to single precision; back to what was written.
     return [float(str(sigma)) for sigma in sigmas]

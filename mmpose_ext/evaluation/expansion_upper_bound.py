@@ -28,8 +28,8 @@ class ExpansionUpperBound(EmptySafeCocoMetric):
 
     It works on the predictions of any model, bottom-up or top-down. Scores
     stay as they are; so do keypoints that the matched person has no label
-    for, and all poses of images without a person to match: crowds and
-    persons without a labelled keypoint are none. A window of 1 x 1 gives the
+    for, and all poses of images without a person to match, which crowds and
+    persons without a labelled keypoint are not. A window of 1 x 1 gives the
     plain metrics.
 
     Both evaluations are of the same instances: NMS takes place once, with the
@@ -48,8 +48,8 @@ class ExpansionUpperBound(EmptySafeCocoMetric):
     ``upper_bound_k{K}/`` before them for each window, such as
     ``coco/upper_bound_k11/AP``.
 
-    It takes the arguments of :class:`mmpose.evaluation.CocoMetric` too; of
-    these, ``outfile_prefix`` also names the files of the moved poses,
+    It takes the arguments of :class:`mmpose.evaluation.CocoMetric` too, of
+    which ``outfile_prefix`` also names the files of the moved poses,
     ``{outfile_prefix}.upper_bound_k{K}.keypoints.json``.
 
     Args:
@@ -67,7 +67,7 @@ class ExpansionUpperBound(EmptySafeCocoMetric):
 
     Raises:
         ValueError: If an argument is out of its range, ``format_only`` is
-            set, or a sample does not tell the scale of its input.
+            set, or a sample lacks the scale of its input.
     """
 
     def __init__(
@@ -100,8 +100,8 @@ class ExpansionUpperBound(EmptySafeCocoMetric):
 
         Args:
             data_batch (Any): Not used.
-            data_samples (Sequence[dict]): Samples as ``CocoMetric`` takes
-                them, with ``input_size`` and ``input_scale``.
+            data_samples (Sequence[dict]): As ``CocoMetric`` takes them, with
+                ``input_size`` and ``input_scale``.
 
         Raises:
             InputError: If a sample lacks one of the two.
@@ -120,15 +120,7 @@ class ExpansionUpperBound(EmptySafeCocoMetric):
             self.results[-1][0]['scale'] = scale
 
     def compute_metrics(self, results: list) -> Dict[str, float]:
-        """Compute the metrics.
-
-        Args:
-            results (list): What :meth:`process` has kept, of all samples.
-
-        Returns:
-            Dict[str, float]: The metrics of ``CocoMetric``, and the same of
-            each window.
-        """
+        """Those of ``CocoMetric``, and the same of each window."""
         # CocoMetric makes one instance of each pose and keeps its ids only.
         self._scales = {_key(pred): pred['scale'] for pred, _ in results}
         return super().compute_metrics(results)
@@ -136,12 +128,7 @@ class ExpansionUpperBound(EmptySafeCocoMetric):
     def results2json(
         self, keypoints: Dict[int, list], outfile_prefix: str
     ) -> None:
-        """Write the poses that NMS has left, and the best near them.
-
-        Args:
-            keypoints (Dict[int, list]): The instances of each image.
-            outfile_prefix (str): How the files' names begin.
-        """
+        """Write the poses that NMS has left, and the best near them."""
         super().results2json(keypoints, outfile_prefix)
         for codec in self._make_codecs(self._sigmas):
             moved = {

@@ -19,15 +19,7 @@ def make_branch(
     norm_cfg: ConfigType,
     out_channels: Optional[int] = None,
 ) -> nn.Sequential:
-    """1x1 convolutions: one with a norm and ReLU, and one to the outputs.
-
-    Args:
-        in_channels (int): Channels of the features.
-        channels (int): Those of the first convolution.
-        norm_cfg (dict): Config of its norm.
-        out_channels (int, optional): Those of the second convolution.
-            Defaults to ``None``, there is none.
-    """
+    """A 1x1 convolution with norm and ReLU, and one to the outputs if any."""
     layers = _conv_norm_relu(in_channels, channels, norm_cfg, 1)
     if out_channels is not None:
         layers.append(nn.Conv2d(channels, out_channels, 1))
@@ -43,12 +35,8 @@ def make_refinement(
 ) -> nn.Sequential:
     """From a person's codes (n, K * E, S, S) to how good points are.
 
-    Args:
-        num_keypoints (int): K, of which maps come out.
-        embedding_channels (int): E.
-        channels (Sequence[int]): Those of the three 3x3 convolutions.
-        num_affines (int): Pairs of the second one's attentive norm.
-        norm_cfg (dict): Config of the others' norms.
+    Maps (n, K, S, S), by three 3x3 convolutions, the second of which has an
+    attentive norm, and a 1x1 convolution.
     """
     first, second, third = each(
         positive_int, 'refinement_channels', channels, 3

@@ -20,17 +20,12 @@ from ..layers.window_convolution import convolve_windows
 
 
 class ContextSearch:
-    """What surrounds the keypoints of poses.
+    """What surrounds the keypoints of poses (n, K, 2), px.
 
-    In all methods, ``heatmaps`` are of shape (B, K + 1, h, w), the centres'
-    last; ``image`` is the index in B of the image of each of n poses, (n,);
-    ``poses`` are of shape (n, K, 2), px.
-
-    Args:
-        grid (ExpansionGrid): The points of the local context.
-        stride (int): Pixels per cell of the maps.
-        radius (int): The windows of the global context reach this far, px.
-        sigma (float): Standard deviation of their Gaussian weight, px.
+    The grid's points are the local context; the global one are windows that
+    reach ``radius`` px, with Gaussian weights. In all methods, ``heatmaps``
+    are (B, K + 1, h, w), the centres' last, with ``stride`` px per cell, and
+    ``image`` is the index in B of each pose's image, (n,).
     """
 
     def __init__(
@@ -44,11 +39,7 @@ class ContextSearch:
     def local_codes(
         self, embedding: Tensor, image: Tensor, poses: Tensor
     ) -> Tensor:
-        """The embedding (B, E, h, w) at all points of the grids.
-
-        Returns:
-            Tensor: Of shape (n, K * E, S, S), in the embedding's dtype.
-        """
+        """The embedding (B, E, h, w) at all points: (n, K * E, S, S)."""
         lines = self.grid.lines(poses).unbind(-1)
         x, y = (line.mT / self.stride for line in lines)
         span = (self.grid.ksize - 1) * float(self.grid.spacing.max())
@@ -58,16 +49,9 @@ class ContextSearch:
     def adapt(
         self, heatmaps: Tensor, image: Tensor, poses: Tensor, local: Tensor
     ) -> Tensor:
-        """Weighted windows of heatmaps, convolved with the local context.
+        """Weighted windows (n, K, 2 radius + 1, 2 radius + 1) of heatmaps.
 
-        Args:
-            heatmaps (Tensor): See the class, as for ``image`` and ``poses``.
-            image (Tensor): See the class.
-            poses (Tensor): See the class.
-            local (Tensor): How good the grids' points are, (n, K, S, S).
-
-        Returns:
-            Tensor: Of shape (n, K, 2 radius + 1, 2 radius + 1).
+        They are convolved with how good the grids' points are, (n, K, S, S).
         """
         steps = window_steps(poses, self.radius)
         windows = sample_windows(
@@ -97,16 +81,9 @@ def window_steps(like: Tensor, radius: int) -> Tensor:
 def pack_poses(
     image: Tensor, poses: Tensor, scores: Tensor, number: int
 ) -> List[InstanceData]:
-    """Poses of a batch in MMPose's form, image by image.
+    """The poses (n, K, 2) of each of a number of images in MMPose's form.
 
-    Args:
-        image (Tensor): Index of each pose's image, (n,).
-        poses (Tensor): Of shape (n, K, 2), px.
-        scores (Tensor): Those of the keypoints, (n, K).
-        number (int): Of images.
-
-    Returns:
-        list[InstanceData]: The poses whose mean score is above 0.
+    With the scores (n, K) of their keypoints; those whose mean is above 0.
     """
     image, poses, scores, means = to_numpy(
         (image, poses, scores, scores.mean(dim=1))

@@ -18,39 +18,21 @@ from .logocap_search import window_steps
 
 
 class Matches(NamedTuple):
-    """The poses that a training step refines, n of a batch of B images.
+    """The poses that a training step refines, n of a batch of B images."""
 
-    Attributes:
-        image (Tensor): Index of each pose's image, (n,).
-        poses (Tensor): (n, K, 2), px.
-        oks (Tensor): OKS of every point of the expansion with the person that
-            fits best, (n, K, S, S).
-        keypoints (Tensor): This person's keypoints, (n, K, 2), px.
-        good (Tensor): Whether the person fits well enough to learn from, (n,).
-        gain (Tensor): What moving a keypoint within its grid could gain in
-            OKS, (n, K); 0 for poses that are not good, which are there for
-            the gradients' sake where there are no others.
-    """
-
-    image: Tensor
-    poses: Tensor
-    oks: Tensor
-    keypoints: Tensor
-    good: Tensor
-    gain: Tensor
+    image: Tensor  # index of each pose's image, (n,)
+    poses: Tensor  # (n, K, 2), px
+    # OKS of every point of the grid with the person that fits best,
+    oks: Tensor  # (n, K, S, S)
+    keypoints: Tensor  # and this person's keypoints, (n, K, 2), px
+    good: Tensor  # whether it fits well enough to learn from, (n,)
+    # What moving a keypoint within its grid could gain in OKS. It is 0 where
+    # a pose is not good, which is there for the gradients' sake alone.
+    gain: Tensor  # (n, K)
 
 
 def stack_targets(samples: OptSampleList) -> Tuple[Tensor, ...]:
-    """What the codec has encoded for heatmaps and offsets, of all samples.
-
-    Args:
-        samples (list[PoseDataSample]): With these and, if there is one, a
-            mask of the heatmaps' loss in ``gt_fields``.
-
-    Returns:
-        tuple[Tensor, Tensor, Tensor, Tensor]: Heatmaps, their weights with the
-        mask, offsets and their weights.
-    """
+    """Heatmaps, their weights with the mask if any, offsets, their weights."""
     fields = [sample.gt_fields for sample in samples]
     heatmaps, weights, offsets, offset_weights = (
         torch.stack([getattr(field, name) for field in fields])
@@ -76,19 +58,8 @@ def match_poses(
 ) -> Matches:
     """Match the initial poses of all centres with persons.
 
-    Args:
-        heatmaps (Tensor): Of shape (B, K + 1, h, w).
-        offsets (Tensor): Of shape (B, 2 K, h, w).
-        samples (list[PoseDataSample]): With ``gt_instance_labels``.
-        codec (CenterOffset): What decodes the maps.
-        grid (ExpansionGrid): The points around a keypoint.
-        match_thr (float): See :class:`LOGOCAPHead`.
-
-    Returns:
-        Matches: All good poses; of an image without any, the best-scored one.
-
-    Raises:
-        ValueError: If a map is not finite and there is no pose therefore.
+    All good poses are taken; of an image without any, the best-scored one.
+    A map that is not finite is a ``ValueError`` if no pose is left therefore.
     """
     poses = codec.batch_decode(heatmaps, offsets, check_finite=False)[0]
     labels = [sample.gt_instance_labels for sample in samples]
@@ -128,30 +99,19 @@ def match_poses(
 
 
 def oks_loss(local: Tensor, matches: Matches) -> Tensor:
-    """How far the refinement's judgements are from the true OKS.
+    """Squared error of the refinement's maps (n, K, S, S).
 
-    Args:
-        local (Tensor): The judgements, (n, K, S, S).
-        matches (Matches): The poses.
-
-    Returns:
-        Tensor: The squared error weighted by what could be gained, averaged
-        over each pose and then over the good ones.
+    It is weighted by what could be gained, and averaged over each pose and
+    then over the good ones.
     """
     error = matches.gain[..., None, None] * (local - matches.oks) ** 2
     return error.mean(dim=(1, 2, 3)).sum() / matches.good.sum().clamp(min=1)
 
 
 def window_loss(windows: Tensor, matches: Matches, sigma: float) -> Tensor:
-    """How far convolved windows are from Gaussians around true keypoints.
+    """Squared error of windows (n, K, W, W) and true Gaussians, weighted.
 
-    Args:
-        windows (Tensor): Those around the poses, (n, K, W, W).
-        matches (Matches): The poses.
-        sigma (float): Standard deviation of the Gaussians, px.
-
-    Returns:
-        Tensor: The mean squared error, weighted by what could be gained.
+    ``sigma`` is in px; the mean is that over all poses.
     """
     steps = window_steps(matches.poses, windows.shape[-1] // 2)
     distance = (matches.poses - matches.keypoints)[..., None] + steps

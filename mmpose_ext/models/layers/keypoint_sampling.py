@@ -42,15 +42,9 @@ def full_precision(function: Callable) -> Callable:
 
 
 def border_weights(x: Tensor, size: int) -> Tuple[Tensor, ...]:
-    """Cells and weights of positions on an axis, by the rule above.
+    """Cells x0 and x1 of positions x on an axis of n, and their weights.
 
-    Args:
-        x (Tensor): Positions of any shape, cells.
-        size (int): Number of cells n.
-
-    Returns:
-        tuple[Tensor, Tensor, Tensor, Tensor]: x0, x1, and the weights of both,
-        each like ``x``.
+    By the rule above; each of them is like x.
     """
     x0 = x.floor().clamp(0, size - 1)
     x1 = (x0 + 1).clamp(max=size - 1)
@@ -62,22 +56,14 @@ def axis_matrix(
 ) -> Tuple[Tensor, Tensor]:
     """The samples of one axis as a matrix for each keypoint.
 
-    With a ``ratio``, the axis that is sampled is the one which
-    :func:`torch.nn.functional.interpolate` (bilinear, ``align_corners=False``)
-    would make from the cells at hand.
+    ``x`` are S rising positions (..., S), cells of the sampled axis, of which
+    the last is at most ``span`` from the first; ``size`` is the number of
+    cells at hand. With a ``ratio`` of the former to these, the sampled axis
+    is the one that :func:`torch.nn.functional.interpolate` (bilinear,
+    ``align_corners=False``) would make of them.
 
-    Args:
-        x (Tensor): S rising positions for each keypoint, of shape (..., S),
-            cells of the sampled axis.
-        size (int): Number of cells at hand.
-        span (float): No keypoint's last position is further than this from
-            its first.
-        ratio (int): Cells of the sampled axis per cell at hand. Defaults to
-            1, no interpolation.
-
-    Returns:
-        tuple[Tensor, Tensor]: Matrices of shape (..., S, P) for P consecutive
-        cells at hand, and the cells, integers of shape (..., P).
+    Returns matrices (..., S, P) for P consecutive cells at hand, and these
+    cells, integers (..., P).
     """
     x0, x1, w0, w1 = border_weights(x, size * ratio)
     # To the cells at hand, of which the outermost are repeated outwards.
@@ -111,8 +97,7 @@ def sample_windows(
         x (Tensor): S rising positions along x, one or less px apart, of shape
             (n, K, S), px of the input.
         y (Tensor): The same along y.
-        ratio (int): Pixels of the input per cell, to which the heatmaps are
-            interpolated (bilinear, ``align_corners=False``).
+        ratio (int): Pixels of the input per cell; see :func:`axis_matrix`.
         weights (Tensor, optional): What the samples are multiplied with along
             x, and again along y, of shape (S,). Defaults to ``None``.
 

@@ -98,18 +98,12 @@ def nearby_pose_nms(
 def suppress_poses(
     poses: InstanceData, test_cfg: ConfigType, sigmas: np.ndarray
 ) -> InstanceData:
-    """Keep what the NMS of a test config leaves.
+    """Keep what the NMS of a bottom-up head's test config leaves.
 
-    Args:
-        poses (InstanceData): As a bottom-up head predicts them, by falling
-            score of their centres.
-        test_cfg (dict): ``nms_dist_thr`` (with ``nms_joints_thr``) asks for
-            :func:`nearby_pose_nms`, ``nms_oks_thr`` for MMPose's OKS NMS;
-            they leave ``max_num_people`` at most, 30 if missing.
-        sigmas (np.ndarray): COCO's sigmas (K,), for the OKS.
-
-    Returns:
-        InstanceData: The poses kept; all without an NMS.
+    ``nms_dist_thr``, with ``nms_joints_thr``, asks for
+    :func:`nearby_pose_nms`, ``nms_oks_thr`` for MMPose's OKS NMS by the
+    sigmas (K,); ``max_num_people`` are left at most, 30 if missing. Without
+    an NMS, all are. The poses come by falling score of their centres.
     """
     if not len(poses):
         return poses
