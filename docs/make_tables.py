@@ -128,24 +128,34 @@ def make_row(action: argparse.Action) -> str:
     else:
         forms = {'?': '[{}]', '*': '[{} ...]', '+': '{} ...', None: '{}'}
         value = forms[action.nargs].format(metavar)
-    needed = 'required; ' if names and action.required else ''
-    meaning = needed + as_cell((action.help or '') % vars(action))
-    return f'| `{" ".join([names, value]).strip()}` | {meaning} |'
+    text = as_cell((action.help or '') % vars(action))
+    if names and action.required:
+        text = f'required; {text}'
+    default = action.default
+    shown = default not in (None, [], {}) and not isinstance(default, bool)
+    if shown and 'default' not in text:
+        several = isinstance(default, (list, tuple))
+        default = ' '.join(map(str, default)) if several else default
+        text += f' (default: {default})'
+    return f'| `{" ".join([names, value]).strip()}` | {text} |'
 
 
 def make_tools() -> str:
-    lines = [MADE, '', '# Tools']
+    head, lines = ['| tool | what it does |', '| --- | --- |'], []
     for script in find_scripts():
         parser = parser_of(script)
-        lines += ['', f'## {script.relative_to(ROOT).as_posix()}', '']
-        lines += ['```text', parser.description.strip(), '```', '']
+        name = script.relative_to(ROOT).as_posix()
+        description = parser.description.strip()
+        summary, *_ = description.split('\n\n')
+        head.append(f'| `{name}` | {as_cell(summary)} |')
+        lines += ['', f'## {name}', '', '```text', description, '```', '']
         lines += ['| argument | meaning |', '| --- | --- |']
         for action in parser._actions[1:]:  # the first is --help
             if action.help != argparse.SUPPRESS:
                 lines.append(make_row(action))
         if parser.epilog:
             lines += ['', parser.epilog]
-    return '\n'.join([*lines, ''])
+    return '\n'.join([MADE, '', '# Tools', '', *head, *lines, ''])
 
 
 def make_readme() -> str:
