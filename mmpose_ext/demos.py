@@ -30,13 +30,7 @@ from .inference.poses import estimate_poses, is_bottomup, load_pose_model
 def add_image_arguments(
     parser: argparse.ArgumentParser, batch_size: int, step: str
 ) -> None:
-    """Add what the demos of images read and write.
-
-    Args:
-        parser (argparse.ArgumentParser): Still without positional arguments.
-        batch_size (int): The default.
-        step (str): What takes so many images at once.
-    """
+    """Add the input, the outputs and the batch size of a demo of images."""
     parser.add_argument('input', help='image, folder of images, or glob')
     parser.add_argument(
         '--out-dir',
@@ -101,14 +95,9 @@ def add_result_arguments(parser: argparse.ArgumentParser) -> None:
 def load_models(
     args: argparse.Namespace,
 ) -> Tuple[nn.Module, Optional[PersonDetector]]:
-    """Load what :func:`add_model_arguments` names.
+    """Load the pose model of the arguments, and the detector or None.
 
-    Args:
-        args (argparse.Namespace): The arguments; its ``device`` becomes the
-            one in use if it was not given.
-
-    Returns:
-        tuple: The pose model, and the detector or None.
+    The ``device`` of the arguments becomes the one in use if none was given.
 
     Raises:
         InputError: If a model cannot be loaded, a detector lacks its config
@@ -163,15 +152,7 @@ class ScoreThreshold:
         self._images = 0
 
     def select(self, scores: Sequence[float]) -> np.ndarray:
-        """Select persons of an image.
-
-        Args:
-            scores (Sequence[float]): The scores of all persons that were
-                found in it.
-
-        Returns:
-            np.ndarray: Of shape (N,), bool: which of them score enough.
-        """
+        """Which of the N persons of an image score enough, bool (N,)."""
         self._images += 1
         self._highest = max([self._highest, *scores])
         return np.asarray(scores) >= self.score_thr
@@ -213,16 +194,7 @@ class PoseEstimation(ScoreThreshold):
     def __call__(
         self, image: np.ndarray, boxes: Optional[np.ndarray] = None
     ) -> InstanceData:
-        """Estimate the poses of an image.
-
-        Args:
-            image (np.ndarray): BGR image of shape (H, W, 3).
-            boxes (np.ndarray, optional): The persons of a top-down model,
-                see :func:`estimate_poses`. Defaults to ``None``.
-
-        Returns:
-            InstanceData: As of :func:`estimate_poses`.
-        """
+        """Call :func:`estimate_poses`, but with the threshold."""
         if boxes is None:
             poses = estimate_poses(self.model, image, score_thr=-math.inf)
             return poses[self.select(poses.bbox_scores)]
@@ -233,11 +205,7 @@ class PoseEstimation(ScoreThreshold):
 
 
 def describe_keypoints(dataset_meta: dict) -> dict:
-    """What a file of poses says of its keypoints.
-
-    Args:
-        dataset_meta (dict): The ``dataset_meta`` of the pose model.
-    """
+    """What a file of poses says of its keypoints."""
     return {
         'dataset_name': dataset_meta['dataset_name'],
         'keypoint_names': list(dataset_meta['keypoint_id2name'].values()),

@@ -73,11 +73,7 @@ def read_boxes(
 
 
 def as_entries(image_id: int, found: np.ndarray) -> List[dict]:
-    """Turn the persons of an image into entries of a box file.
-
-    Args:
-        image_id (int): The id of the image.
-        found (np.ndarray): Of shape (N, 5): x1, y1, x2, y2 and the score.
+    """Turn the persons of an image, of shape (N, 5), into entries.
 
     Returns:
         List[dict]: The entries, boxes rounded to 1e-3 pixels, without those

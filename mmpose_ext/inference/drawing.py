@@ -68,9 +68,6 @@ class PoseDrawer:
 def enlarge(image: np.ndarray) -> Tuple[np.ndarray, int]:
     """Enlarge a small picture, as :class:`PoseDrawer` does.
 
-    Args:
-        image (np.ndarray): Image of shape (H, W, 3).
-
     Returns:
         tuple[np.ndarray, int]: Image of shape (f H, f W, 3), and f.
 
@@ -85,25 +82,13 @@ def enlarge(image: np.ndarray) -> Tuple[np.ndarray, int]:
         )
     factor = min(max(round(800 / max(image.shape[:2])), 1), 4)
     if factor > 1:
-        image = cv2.resize(
-            image,
-            None,
-            fx=factor,
-            fy=factor,
-            interpolation=cv2.INTER_CUBIC,
-        )
+        size = width * factor, height * factor
+        image = cv2.resize(image, size, interpolation=cv2.INTER_CUBIC)
     return image, factor
 
 
 def strokes(image: np.ndarray) -> Tuple[int, int]:
-    """Sizes that fit a picture.
-
-    Args:
-        image (np.ndarray): Image of shape (H, W, 3).
-
-    Returns:
-        tuple[int, int]: Width of lines and radius of joints, in px.
-    """
+    """Width of lines and radius of joints in px, for a picture's size."""
     side = max(image.shape[:2])
     return max(1, round(side / 400)), max(2, round(side / 250))
 
@@ -112,12 +97,8 @@ def draw_label(picture: np.ndarray, text: str) -> np.ndarray:
     """Write a text into the left upper corner of a picture.
 
     White letters with a black rim, for any background. Capitals are a 24th
-    of the picture's height, at least 12 pixels, or less where the text would
-    be wider than the picture.
-
-    Args:
-        picture (np.ndarray): BGR image of shape (H, W, 3).
-        text (str): One line of ASCII characters.
+    of the picture's height, at least 12 pixels, or less where the text, one
+    line of ASCII characters, would be wider than the picture.
 
     Returns:
         np.ndarray: A copy of the picture with the text.

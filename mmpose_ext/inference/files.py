@@ -27,9 +27,6 @@ _TURNED_FORMATS = ('JPEG', 'MPO', 'PNG')
 def read_image(path: Union[str, Path]) -> np.ndarray:
     """Read an image as MMPose's and MMDet's ``LoadImage`` do.
 
-    Args:
-        path (str | Path): The image file.
-
     Returns:
         np.ndarray: BGR image of shape (H, W, 3), 8 bit.
 
@@ -51,9 +48,6 @@ def read_image(path: Union[str, Path]) -> np.ndarray:
 
 def read_size(path: Union[str, Path]) -> Tuple[int, int]:
     """The size of what :func:`read_image` returns, from the file's header.
-
-    Args:
-        path (str | Path): The image file.
 
     Returns:
         tuple[int, int]: Width and height in pixels.

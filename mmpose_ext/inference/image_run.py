@@ -28,9 +28,6 @@ _MOST_NAMES = 10
 def blamed_on(name: Union[str, Path]) -> Iterator[None]:
     """Turn what an image can cause into an error that names it.
 
-    Args:
-        name (str | Path): The name of the image.
-
     Raises:
         InputError: Instead of an ``InputError`` whose message lacks the
             name, one of OpenCV's errors, or a lack of memory.
@@ -86,10 +83,6 @@ class ImageRun:
     ) -> Iterator[Tuple[Path, R]]:
         """Do a step image by image.
 
-        Args:
-            work (Callable): The step.
-            items (Dict[Path, Any]): By image what is passed to it.
-
         Yields:
             tuple[Path, Any]: An image that did not fail, and what the step
             returned for it.
@@ -110,10 +103,6 @@ class ImageRun:
         self, work: Callable[[Dict[Path, T]], List[R]], items: Dict[Path, T]
     ) -> Dict[Path, R]:
         """Do a step for a batch; if it fails, again image by image.
-
-        Args:
-            work (Callable): The step, from items to as many results.
-            items (Dict[Path, Any]): By image what is passed to it.
 
         Returns:
             Dict[Path, Any]: The results of the images that did not fail.

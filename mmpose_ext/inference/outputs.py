@@ -71,15 +71,7 @@ def plan_outputs(
 def check_inputs_stay(
     inputs: Iterable[Union[str, Path]], outputs: Iterable[Union[str, Path]]
 ) -> None:
-    """Check that no output replaces an input, whatever links lead to it.
-
-    Args:
-        inputs (Iterable[str | Path]): The files that are read.
-        outputs (Iterable[str | Path]): The files that are to be written.
-
-    Raises:
-        InputError: If one does.
-    """
+    """Raise an error if an output replaces an input, also through links."""
     read = {Path(path).resolve() for path in inputs}
     for path in outputs:
         if Path(path).resolve() in read:

@@ -93,14 +93,7 @@ class PersonDetector:
 
     @torch.no_grad()
     def predict(self, samples: Sequence[dict]) -> List[np.ndarray]:
-        """Detect the persons of images that were prepared before.
-
-        Args:
-            samples (Sequence[dict]): What :func:`prepare` made of the images.
-
-        Returns:
-            List[np.ndarray]: As :meth:`__call__`.
-        """
+        """As :meth:`__call__`, for images after :func:`prepare`."""
         results = self.model.test_step(pseudo_collate(samples))
         return [self._persons(result.pred_instances) for result in results]
 

@@ -109,15 +109,7 @@ class FrameFiles:
             yield str(path.relative_to(self.path)), partial(read_image, path)
 
     def check_one_size(self, number: Optional[int] = None) -> None:
-        """Check that the images can become the frames of a video file.
-
-        Args:
-            number (int, optional): How many images are used. Defaults to
-                ``None``, all.
-
-        Raises:
-            InputError: If their sizes differ, or one cannot be read.
-        """
+        """Raise an error unless the first images, or all, have one size."""
         first, *others = self.paths[:number]
         size = read_size(first)
         for path in others:
@@ -134,9 +126,7 @@ class FrameFiles:
 def open_frames(source: str) -> Union[VideoFile, FrameFiles]:
     """Open a video file, a folder of frames, or the frames of a glob.
 
-    Args:
-        source (str): The file, folder or glob; frames are sorted by the
-            numbers in their names.
+    Frames are sorted by the numbers in their names.
 
     Raises:
         InputError: If nothing is found, or the video cannot be decoded.
@@ -178,11 +168,7 @@ class VideoWriter:
         return False
 
     def write(self, name: str, image: np.ndarray) -> None:
-        """Append a frame.
-
-        Args:
-            name (str): The name of the frame, for messages.
-            image (np.ndarray): BGR image of shape (H, W, 3).
+        """Append a BGR image of shape (H, W, 3); the name is for messages.
 
         Raises:
             InputError: If its size is not that of the frames before, or the
@@ -261,11 +247,7 @@ class FrameWriter:
         return self.resume and (self.folder / name).exists()
 
     def write(self, name: str, image: np.ndarray) -> None:
-        """Write a frame.
-
-        Args:
-            name (str): Its path in the folder, with the suffix of an image.
-            image (np.ndarray): BGR image of shape (H, W, 3).
+        """Write a BGR image of shape (H, W, 3) to a path in the folder.
 
         Raises:
             InputError: If images of its suffix cannot be that large.
@@ -284,15 +266,9 @@ class FrameWriter:
 def written_files(
     path: Union[str, Path], frames: Union[VideoFile, FrameFiles]
 ) -> List[Path]:
-    """List the files that the output for some frames is written to.
+    """List the files that :func:`open_output` leads to for some frames.
 
-    Args:
-        path (str | Path): See :func:`open_output`.
-        frames (VideoFile | FrameFiles): The frames.
-
-    Returns:
-        List[Path]: The video; or the images of the folder, and only the
-        folder where the frames are those of a video.
+    In a folder, the frames of a video file count as the folder alone.
     """
     path = Path(path)
     if path.suffix:
@@ -347,11 +323,7 @@ def open_output(
 
 
 def device_time(device: Union[str, torch.device]) -> float:
-    """The time in seconds once a device has done its work so far.
-
-    Args:
-        device (str | torch.device): If it is a GPU, it is waited for.
-    """
+    """The time in seconds once a device has done its work so far."""
     if torch.device(device).type == 'cuda':
         torch.cuda.synchronize(device)
     return time.perf_counter()
