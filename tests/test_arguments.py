@@ -45,13 +45,8 @@ BAD = [
 def test_good_values_are_returned_as_python_numbers(check, value):
     result = check('width', value)
     assert result == value
-    assert type(result) is (
-        int
-        if isinstance(value, np.integer)
-        else float
-        if isinstance(value, np.floating)
-        else type(value)
-    )
+    python = value.item() if isinstance(value, np.number) else value
+    assert type(result) is type(python)
 
 
 @pytest.mark.parametrize(('check', 'value'), BAD)
@@ -69,16 +64,12 @@ def test_a_threshold_may_be_infinite():
             not_nan('score_thr', value)
 
 
-@pytest.mark.parametrize(
-    'values', [(192, 256), [192, 256], np.r_[192, 256], range(192, 257, 64)]
-)
-def test_each_takes_lists_tuples_and_arrays(values):
-    result = each(positive_int, 'size', values, 2)
-    assert result == [192, 256]
-    assert {type(v) for v in result} == {int}
-
-
-def test_each_names_the_item():
+def test_each_takes_lists_tuples_and_arrays():
+    for values in ((192, 256), [192, 256], np.r_[192, 256],
+                   range(192, 257, 64)):  # fmt: skip
+        result = each(positive_int, 'size', values, 2)
+        assert result == [192, 256]
+        assert {type(v) for v in result} == {int}
     with pytest.raises(ValueError, match=r'^size\[1\] must be .*, got 0$'):
         each(positive_int, 'size', (192, 0))
 
@@ -86,11 +77,8 @@ def test_each_names_the_item():
 @pytest.mark.parametrize(
     ('values', 'length', 'expected'),
     [
-        ((), None, 'at least one number'),
-        (np.empty(0), None, 'at least one number'),
-        ((1,), 2, '2 numbers'),
-        ((1, 2, 3), 2, '2 numbers'),
-        ((), 2, '2 numbers'),
+        *((v, None, 'at least one number') for v in ((), np.empty(0))),
+        *((v, 2, '2 numbers') for v in ((1,), (1, 2, 3), ())),
         *(
             (values, length, 'number')
             for values in (5, None, '12', {1: 2, 3: 4}, np.ones((2, 2)))

@@ -15,61 +15,38 @@ def test_did_you_mean_ignores_case():
     assert did_you_mean('HeatmapHead', known) == ''
 
 
-def test_a_wrong_input_ends_with_one_line(capsys):
-    def main():
-        raise InputError("folder 'a' does not exist")
-
-    with pytest.raises(SystemExit) as exit_:
-        run_tool(main)
-    assert exit_.value.code == 2
-    assert capsys.readouterr().err == "error: folder 'a' does not exist\n"
-
-
-def test_a_defect_keeps_its_traceback():
-    with pytest.raises(ZeroDivisionError):
-        run_tool(lambda: 1 / 0)
+def raise_(error):
+    raise error
 
 
 @pytest.mark.parametrize(
-    'error, message',
+    'error, status, line',
     [
-        (
-            OSError(errno.ENOSPC, 'No space left on device', 'x.json'),
-            "cannot write 'x.json': No space left on device",
-        ),
-        (OSError(errno.ENOSPC, 'No space'), 'cannot write: No space'),
-        (
-            OSError(errno.EACCES, 'Permission denied', 'a/x'),
-            "cannot access 'a/x': Permission denied",
-        ),
+        (InputError("folder 'a' does not exist"), 2,
+         "error: folder 'a' does not exist"),
+        (OSError(errno.ENOSPC, 'No space left on device', 'x.json'), 2,
+         "error: cannot write 'x.json': No space left on device"),
+        (OSError(errno.ENOSPC, 'No space'), 2,
+         'error: cannot write: No space'),
+        (OSError(errno.EACCES, 'Permission denied', 'a/x'), 2,
+         "error: cannot access 'a/x': Permission denied"),
+        (KeyboardInterrupt(), 130, 'interrupted'),
     ],
-)
-def test_what_the_system_refuses_is_one_line(error, message, capsys):
-    def main():
-        raise error
-
+)  # fmt: skip
+def test_what_ends_with_one_line(error, status, line, capsys):
     with pytest.raises(SystemExit) as exit_:
-        run_tool(main)
-    assert exit_.value.code == 2
-    assert capsys.readouterr().err == f'error: {message}\n'
+        run_tool(lambda: raise_(error))
+    assert exit_.value.code == status
+    assert capsys.readouterr().err == f'{line}\n'
 
 
-def test_other_errors_of_the_system_are_defects():
-    def main():
-        raise ChildProcessError(errno.ECHILD, 'No child processes')
-
-    with pytest.raises(ChildProcessError):
-        run_tool(main)
-
-
-def test_ctrl_c_ends_with_one_line(capsys):
-    def main():
-        raise KeyboardInterrupt
-
-    with pytest.raises(SystemExit) as exit_:
-        run_tool(main)
-    assert exit_.value.code == 130
-    assert capsys.readouterr().err == 'interrupted\n'
+def test_a_defect_keeps_its_traceback():
+    for error in (
+        ZeroDivisionError(),
+        ChildProcessError(errno.ECHILD, 'No child processes'),
+    ):
+        with pytest.raises(type(error)):
+            run_tool(lambda error=error: raise_(error))
 
 
 def test_a_log_that_cannot_be_written_adds_no_traceback(monkeypatch, capsys):
