@@ -125,11 +125,11 @@ def make_variant(plan: Config, settings: Any) -> Tuple[Config, int]:
     check_config(cfg, 'train')
     check_config(cfg, 'test')
     scope = cfg.get('default_scope', 'mmengine')
+    loaders = (cfg.get(f'{x}_dataloader') for x in ('train', 'val', 'test'))
     with DefaultScope.overwrite_default_scope(scope):
         model = MODELS.build(copy.deepcopy(cfg.model))
         with DATASETS.switch_scope_and_registry(scope) as datasets:
-            for split in ('train', 'val', 'test'):
-                dataset = cfg[f'{split}_dataloader'].dataset
+            for dataset in (loader.dataset for loader in loaders if loader):
                 if issubclass(datasets.get(dataset.type), BaseDataset):
                     datasets.build(dict(dataset, lazy_init=True))
     return cfg, sum(p.numel() for p in model.parameters())
