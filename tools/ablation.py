@@ -27,6 +27,8 @@ from mmengine.config import Config
 from mmengine.dataset import BaseDataset
 from mmengine.registry import DATASETS, MODELS, DefaultScope
 from mmengine.runner import Runner
+from rich.console import Console
+from rich.progress import track
 
 from mmpose_ext.checks import check_config
 from mmpose_ext.engine.config import load_config
@@ -76,6 +78,8 @@ def check_ablation(ablation: Any, path: str) -> None:
         value = ablation.get(key)
         is_right = isinstance(value, dict) and len(value) > 0
         expect(is_right, f'ablation.{key} to be a dict with entries', value)
+    for name in ablation['metrics'].values():
+        expect(isinstance(name, str), 'names of metrics', name)
     seeds = ablation.get('seeds')
     is_right = isinstance(seeds, list) and len(seeds) > 0
     is_right = is_right and all(type(s) is int and s >= 0 for s in seeds)
@@ -139,7 +143,9 @@ def make_runs(plan: Config, ablation: dict, work_dir: Path) -> List[Run]:
     """All runs, checked."""
     runs = []
     names = {}  # of the variants, by their folders
-    for variant, settings in ablation['variants'].items():
+    variants = ablation['variants'].items()
+    console = Console(stderr=True)  # stdout is the table's
+    for variant, settings in track(variants, 'checking', console=console):
         name = re.sub(r'[^\w-]+', '-', str(variant)).strip('-').lower()
         if not name or name in names:
             raise InputError(

@@ -134,6 +134,10 @@ def test_other_settings_do_not_go_on_with_an_old_run(make_plan, run, tmp_path):
     [
         (dict(variants=''), 'ablation.variants to be a dict with entries'),
         (dict(metrics='metrics=[1]'), r'ablation.metrics .* got \[1\]'),
+        (
+            dict(metrics="metrics={'AP': dict(a=1)}"),
+            "of metrics, got {'a': 1}",
+        ),
         (dict(metrics='metrics={}, seed=1'), "among .*'seeds'.*, got 'seed'"),
         *(
             (dict(seeds=seeds), 'different whole numbers, got')
@@ -171,8 +175,12 @@ def variants_of(name, tool):
     ablation = plan._cfg_dict.pop('ablation')
     tool['check_ablation'](ablation, plan.filename)
     yield plan
+    readme = (Path(plan.filename).parents[1] / 'README.md').read_text()
+    columns = ' | '.join(ablation['metrics'])
+    assert f'| variant | {columns} | params (M) | seeds |' in readme
     for variant, settings in ablation['variants'].items():
         tool['check_settings'](settings, plan._cfg_dict)
+        assert f'\n| {variant} | ' in readme
         cfg = Config(plan.to_dict())
         cfg.merge_from_dict(settings)
         assert cfg.train_cfg.max_epochs == cfg.param_scheduler[-1].T_max

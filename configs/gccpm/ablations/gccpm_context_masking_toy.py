@@ -21,11 +21,7 @@ load, *others = (
 )
 ablation = dict(
     seeds=[0],
-    metrics={
-        'lip/Head': dict(column='Head'),
-        'lip/Hip': dict(column='Hip'),
-        'lip/PCKh': dict(column='PCKh'),
-    },
+    metrics={name: f'lip/{name}' for name in ('Head', 'Hip', 'PCKh')},
     variants={
         f'{context} context, {masking} masking': {
             'model.head.context': module and dict(module, _delete_=True),

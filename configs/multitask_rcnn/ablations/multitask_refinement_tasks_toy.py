@@ -45,10 +45,10 @@ tasks = {
 ablation = dict(
     seeds=[0],
     metrics={
-        'coco/bbox_mAP': dict(column='box AP', scale=100),
-        'coco/segm_mAP': dict(column='mask AP', scale=100),
-        'coco/keypoints_mAP': dict(column='keypoint AP', scale=100),
-        'coco/keypoints_mAP_50': dict(column='AP@.5', scale=100),
+        'box AP': 'coco/bbox_mAP',
+        'mask AP': 'coco/segm_mAP',
+        'keypoint AP': 'coco/keypoints_mAP',
+        'AP@.5': 'coco/keypoints_mAP_50',
     },
     variants={
         f'{refinement}, {task}': {**settings, **more}
