@@ -5,6 +5,7 @@ import re
 import runpy
 from pathlib import Path
 
+import mmpose
 import pytest
 import torch
 from mmengine.config import Config
@@ -67,6 +68,17 @@ def test_paths_exist():
     for document in DOCUMENTS:
         for path in PATH.findall(document.read_text()):
             assert list(ROOT.glob(path)), f'{document}: {path}'
+
+
+def test_configs_exist():
+    """Of names such as ram_hrnet-w32_4xb8-240e_coco-256x192."""
+    folders = (ROOT / 'configs', Path(mmpose.__file__).parent / '.mim/configs')
+    stems = {p.stem for folder in folders for p in folder.rglob('*.py')}
+    checked = set()
+    for document in DOCUMENTS:
+        text = document.read_text()
+        checked |= set(re.findall(r'(?<![\w-])[\w.-]+_\d+xb\d+-[\w-]+', text))
+    assert len(checked) > 40 and checked <= stems
 
 
 def test_dotted_names_can_be_imported():
