@@ -434,6 +434,7 @@ def test_samples_must_tell_their_scale(write, key):
         (dict(ksizes=[3, 0]), r'ksizes\[1\] must .* at least 1, got 0'),
         (dict(sigmas=[0.1, 0]), r'sigmas\[1\] must .* got 0'),
         (dict(match='mean'), "match must be one of .*, got 'mean'"),
+        (dict(scale_by_sigma='no'), "scale_by_sigma must be .*, got 'no'"),
         (dict(format_only=True, outfile_prefix='a'), 'format_only cannot be'),
         (dict(nms_mode='none', score_mode='x'), "'bbox_rle', but got x"),
     ],
