@@ -9,6 +9,7 @@ from mmpose.registry import METRICS
 
 from ..arguments import each, one_of, positive_int
 from ..codecs import KeypointExpansion
+from ..codecs.expansion_grid import RULES
 from ..errors import InputError
 from .empty_safe_coco_metric import EmptySafeCocoMetric
 
@@ -91,7 +92,7 @@ class ExpansionUpperBound(EmptySafeCocoMetric):
         )
         self.sigmas = sigmas
         self.scale_by_sigma = scale_by_sigma
-        self.match = one_of('match', match, ('best', 'sum'))
+        self.match = one_of('match', match, RULES)
         # Validate before inference.
         self._make_codecs([1.0] if sigmas is None else sigmas)
 

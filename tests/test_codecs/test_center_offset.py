@@ -213,7 +213,7 @@ def test_in_a_pipeline_of_mmpose(number, flip):
 
 
 def test_takes_the_corners_of_random_affines():
-    """Where a person has no keypoints, its box tells where it is."""
+    """The centre of a person without keypoints is that of its box."""
     results = make_results(2)
     results['keypoints_visible'][1] = 0
     affine = BottomupRandomAffine(

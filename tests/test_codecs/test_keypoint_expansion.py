@@ -83,7 +83,7 @@ def test_the_truth_is_found():
 
 
 def test_sigmas_of_the_metainfo():
-    """MMPose's files, a dataset of one's own, and sigmas that are given."""
+    """MMPose's files, a custom dataset, and sigmas that are given."""
     path = 'configs/_base_/datasets/{}.py'
     for name, sigmas in (('coco', COCO), ('crowdpose', CROWDPOSE)):
         for metainfo in (

@@ -9,6 +9,7 @@ from mmpose_ext.models.heads.logocap_networks import (
     make_branch,
     make_refinement,
 )
+from mmpose_ext.models.layers.window_convolution import convolve_windows
 
 
 @pytest.mark.parametrize('outputs', [None, 3])
@@ -35,14 +36,17 @@ def test_refinement(training):
 
 
 def test_costs_of_a_centre():
-    """Multiply-adds of the W32 head's refinement."""
-    with torch.device('meta'), FlopCounterMode(display=False) as counter:
+    """Multiply-adds of the W32 head's refinement, and of its convolution."""
+    with torch.device('meta'), FlopCounterMode(display=False) as network:
         refinement = make_refinement(
             17, 64, (512, 256, 128), 20, dict(type='BN')
         )
         maps = refinement.eval()(torch.zeros(1, 17 * 64, 11, 11))
     assert maps.shape == (1, 17, 11, 11)
-    assert round(counter.get_total_flops() / 2e9, 3) == 0.785
+    assert round(network.get_total_flops() / 2e9, 3) == 0.785
+    with FlopCounterMode(display=False) as convolution:
+        convolve_windows(torch.zeros(1, 17, 97, 97), torch.zeros(maps.shape))
+    assert round(convolution.get_total_flops() / 2e9, 3) == 0.019
 
 
 def test_wrong_channels():
