@@ -67,13 +67,12 @@ def assert_same_state(path, other):
 
 
 @pytest.fixture
-def error_of(capsys, tmp_path):
+def error_of(capsys):
     """The one line with which a tool ends when its input is wrong."""
 
-    def run(tool, config, *args, work_dir=tmp_path / 'work', **options):
-        argv = command(config, *args, '--work-dir', work_dir, **options)
+    def run(tool, *args, **options):
         with pytest.raises(SystemExit) as e:
-            run_tool(lambda: tool.main(argv))
+            run_tool(lambda: tool.main(command(*args, **options)))
         assert e.value.code == 2
         message = capsys.readouterr().err.rpartition('error: ')[2]
         assert 'Traceback' not in message

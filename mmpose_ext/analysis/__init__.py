@@ -1,15 +1,4 @@
 from .complexity import Complexity, count_complexity
-from .latency import compare, describe_machine, measure
-from .networks import Call, check_network, load_call, load_network
+from .networks import check_network, load_network
 
-__all__ = [
-    'Call',
-    'Complexity',
-    'check_network',
-    'compare',
-    'count_complexity',
-    'describe_machine',
-    'load_call',
-    'load_network',
-    'measure',
-]
+__all__ = ['Complexity', 'check_network', 'count_complexity', 'load_network']

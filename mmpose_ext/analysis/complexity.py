@@ -7,15 +7,13 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from .networks import Call
-
 _CONVOLUTIONS = {'aten.convolution', 'aten._convolution'}
 _LINEAR_LAYERS = {'aten.addmm', 'aten.mm'}
 
 
 @dataclass(frozen=True)
 class Complexity:
-    """What a network costs.
+    """The size and the cost of a network.
 
     Args:
         params (int): All parameters, frozen ones included.
@@ -28,35 +26,37 @@ class Complexity:
     linear_macs: int
 
 
-def count_complexity(call: Call) -> Complexity:
+def count_complexity(module: nn.Module, *args, **kwargs) -> Complexity:
     """Count the parameters, and the multiply-adds of one forward.
 
     Convolutions and transposed convolutions are counted, as in the papers'
     tables: biases, normalisation, activations, resampling and sums are not,
-    and linear layers are counted by themselves. A deformable convolution
+    and linear layers are counted separately. A deformable convolution
     (mmcv's ``DCN`` and ``DCNv2``) counts as a plain one and the convolution
     that finds its offsets as another; its resampling is not counted.
 
     Args:
-        call (Call): The network, with the images of its forward.
-
-    Returns:
-        Complexity: The counts.
+        module (nn.Module): The network, in evaluation mode.
+        *args: Arguments of its forward.
+        **kwargs: Keyword arguments of its forward.
     """
     deformable = []
 
-    def count(module: nn.Module, args: tuple, output: Tensor) -> None:
-        deformable.append(output.numel() * module.weight[0].numel())
+    def count(conv: nn.Module, args: tuple, output: Tensor) -> None:
+        deformable.append(output.numel() * conv.weight[0].numel())
 
-    types = _deformable_convolutions()
+    # Types that torch's counter does not look into. A network can have them
+    # only where mmcv's operators, which must be compiled, are imported.
+    ops = sys.modules.get('mmcv.ops')
+    types = (ops.DeformConv2d, ops.ModulatedDeformConv2d) if ops else ()
     handles = [
-        module.register_forward_hook(count)
-        for module in call.module.modules()
-        if isinstance(module, types)
+        part.register_forward_hook(count)
+        for part in module.modules()
+        if isinstance(part, types)
     ]
     try:
         with torch.no_grad(), FlopCounterMode(display=False) as counter:
-            call()
+            module(*args, **kwargs)
     finally:
         for handle in handles:
             handle.remove()
@@ -67,17 +67,7 @@ def count_complexity(call: Call) -> Complexity:
         return sum(n for op, n in flops.items() if str(op) in names) // 2
 
     return Complexity(
-        params=sum(p.numel() for p in call.module.parameters()),
+        params=sum(p.numel() for p in module.parameters()),
         macs=macs(_CONVOLUTIONS) + sum(deformable),
         linear_macs=macs(_LINEAR_LAYERS),
     )
-
-
-def _deformable_convolutions() -> tuple:
-    """Types that torch's counter does not look into.
-
-    A network can have them only where mmcv's operators, which must be
-    compiled, have been imported already.
-    """
-    ops = sys.modules.get('mmcv.ops')
-    return (ops.DeformConv2d, ops.ModulatedDeformConv2d) if ops else ()

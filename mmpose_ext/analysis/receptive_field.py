@@ -1,7 +1,7 @@
 """The empirical receptive field of a model's heatmaps."""
 
-from dataclasses import dataclass, replace
-from typing import Callable, Iterable, Optional, Sequence, Tuple
+from dataclasses import dataclass
+from typing import Callable, Iterable, Optional, Tuple
 
 import torch
 from mmpose.models import TopdownPoseEstimator
@@ -9,61 +9,24 @@ from torch import Tensor, nn
 
 from ..errors import InputError
 
+_BATCH = 32  # windows in one forward
+
 
 @dataclass(frozen=True)
 class ReceptiveField:
     """How much each keypoint's heatmap depends on each part of the input.
 
     Args:
-        differences (Tensor): For each keypoint and window, how much the
-            heatmap changed, of shape (K, ny, nx).
-        rows (Tensor): Centres of the windows along y, (ny,), px of the input.
-        columns (Tensor): Along x, (nx,).
-        input_size (tuple[int, int]): Size of the input [w, h], px.
-        heatmaps (Tensor): Those of the clean image, of shape (K, H, W).
+        differences (Tensor): For each keypoint and pixel of the input, how
+            much the nearest window changed the heatmap, (K, h, w).
     """
 
     differences: Tensor
-    rows: Tensor
-    columns: Tensor
-    input_size: Tuple[int, int]
-    heatmaps: Tensor
-
-    def __getitem__(self, keypoints: Sequence[int]) -> 'ReceptiveField':
-        """The fields of some keypoints.
-
-        Args:
-            keypoints (Sequence[int]): Their indices.
-
-        Returns:
-            ReceptiveField: With these keypoints only, in this order.
-        """
-        return replace(
-            self,
-            differences=self.differences[keypoints],
-            heatmaps=self.heatmaps[keypoints],
-        )
 
     def relative(self) -> Tensor:
-        """Differences over the keypoint's largest one, (K, ny, nx).
-
-        They are 0 for a keypoint on which no window has an effect.
-        """
+        """Differences over the keypoint's largest one, 0 where that is 0."""
         largest = self.differences.amax(dim=(1, 2), keepdim=True)
         return self.differences / largest.where(largest > 0, 1.0)
-
-    def per_pixel(self) -> Tensor:
-        """:meth:`relative` at each pixel, of the window nearest to it.
-
-        Returns:
-            Tensor: Of shape (K, h, w).
-        """
-        width, height = self.input_size
-        return self.relative()[
-            :,
-            _nearest(self.rows, height)[:, None],
-            _nearest(self.columns, width),
-        ]
 
     def area(self, threshold: float = 0.1) -> Tensor:
         """The size of the receptive field.
@@ -80,8 +43,7 @@ class ReceptiveField:
             InputError: If the threshold is out of its range.
         """
         check_threshold(threshold)
-        inside = self.per_pixel() > threshold
-        return 100 * inside.double().mean(dim=(1, 2))
+        return 100 * (self.relative() > threshold).double().mean(dim=(1, 2))
 
 
 @torch.no_grad()
@@ -90,7 +52,6 @@ def receptive_field(
     image: Tensor,
     window: int = 11,
     stride: int = 4,
-    batch: int = 32,
     seed: int = 0,
     track: Callable[[Iterable], Iterable] = iter,
 ) -> ReceptiveField:
@@ -98,27 +59,23 @@ def receptive_field(
 
     `Global Context for Convolutional Pose Machines
     <https://arxiv.org/abs/1906.04104>`_, section 3.3: a small window is
-    filled with random values at one place after the other; where this changes
-    a heatmap, the heatmap depends on the image. The paper does not say how
-    two heatmaps are compared. Here it is the sum over all cells of the
-    absolute difference; and each window has random values of its own, 8-bit
-    ones before the normalization.
+    filled with random values, of 8 bits before the normalization, at one
+    place after the other; where this changes a heatmap, the heatmap depends
+    on the image. The paper does not say how two heatmaps are compared. Here
+    it is the sum over all cells of the absolute difference.
 
     Windows start at every ``stride`` pixels from the upper left corner, and
-    the last ones end at the right and lower edge, so that all of the input is
-    covered.
+    the last ones end at the right and lower edge.
 
     Args:
         heatmaps_of (Callable): The model: images (N, C, h, w) with values
-            from 0 to 255 to heatmaps (N, K, H, W), each image on its own (see
-            :func:`heatmap_function`).
+            from 0 to 255 to heatmaps (N, K, H, W), each image independently
+            (see :func:`heatmap_function`).
         image (Tensor): The clean image of shape (C, h, w), 0 to 255.
         window (int): Side of the window, px. Defaults to 11.
         stride (int): From one window to the next, px; not more than
             ``window``, or there would be gaps. Defaults to 4.
-        batch (int): Windows in one call of the model. Defaults to 32.
-        seed (int): Seed of the random values. They are independent of
-            ``batch``. Defaults to 0.
+        seed (int): Seed of the random values. Defaults to 0.
         track (Callable): Goes over the batches, such as a progress bar's
             ``track``. Defaults to ``iter``.
 
@@ -141,30 +98,25 @@ def receptive_field(
 
     image = image.float()[None]
     found = []
-    for start in track(range(0, len(corners), batch)):
-        part = slice(start, start + batch)
+    for start in track(range(0, len(corners), _BATCH)):
+        part = slice(start, start + _BATCH)
         images = _cover(image, corners[part], patches[part].to(image))
         # Rounding may depend on the size of the batch: the clean image is in
         # each of them.
         maps = heatmaps_of(torch.cat([image, images])).double()
-        clean, changed = maps[:1], maps[1:]
-        found.append((changed - clean).abs().sum(dim=(2, 3)).cpu())
+        found.append((maps[1:] - maps[:1]).abs().sum(dim=(2, 3)).cpu())
     differences = torch.cat(found).T.reshape(-1, len(tops), len(lefts))
-    half = (window - 1) / 2
-    return ReceptiveField(
-        differences, tops + half, lefts + half, (width, height), clean[0].cpu()
+    rows, columns = (
+        _nearest(tops, window, height),
+        _nearest(lefts, window, width),
     )
+    return ReceptiveField(differences[:, rows[:, None], columns])
 
 
 def check_windows(
     window: int, stride: int, input_size: Tuple[int, int]
 ) -> None:
-    """Check that windows fit into an input and cover it.
-
-    Args:
-        window (int): Side of the window, px.
-        stride (int): From one window to the next, px.
-        input_size (tuple[int, int]): Size of the input [w, h], px.
+    """Check that windows fit into an input [w, h], px, and cover it.
 
     Raises:
         InputError: They do not.
@@ -184,9 +136,6 @@ def check_windows(
 def check_threshold(threshold: float) -> None:
     """Check the part of the largest difference above which a field lies.
 
-    Args:
-        threshold (float): The part.
-
     Raises:
         InputError: It is not from 0 to below 1.
     """
@@ -203,7 +152,7 @@ def heatmap_function(
 
     Args:
         model (nn.Module): A ``TopdownPoseEstimator`` whose head's ``forward``
-            gives heatmaps, or a list of them of which the last is meant
+            returns heatmaps, or a list of them, of which the last counts
             (stages, as those of ``CPMHead``, ``MSPNHead`` and ``GCCPMHead``).
         num_keypoints (int, optional): Number K of keypoints. Maps behind
             them, such as that of the background, are left out; of a UDP
@@ -211,21 +160,19 @@ def heatmap_function(
             ``None``, all maps.
 
     Returns:
-        Callable: Images (N, 3, h, w) as the test pipeline gives them, with
+        Callable: Images (N, 3, h, w) as the test pipeline returns them, with
         values from 0 to 255, to heatmaps (N, K, H, W).
 
     Raises:
-        InputError: If the model is not top-down; from the function, if what
-            the head gives is no heatmaps.
+        InputError: If the model is not top-down; from the function, if the
+            head returns no heatmaps.
     """
     if not isinstance(model, TopdownPoseEstimator):
         raise InputError(
             f'expected a TopdownPoseEstimator, got a {type(model).__name__}'
         )
-    combined = (
-        getattr(getattr(model.head, 'decoder', None), 'heatmap_type', '')
-        == 'combined'
-    )
+    decoder = getattr(model.head, 'decoder', None)
+    combined = getattr(decoder, 'heatmap_type', '') == 'combined'
 
     def heatmaps_of(images: Tensor) -> Tensor:
         data = dict(inputs=list(images), data_samples=[])
@@ -236,8 +183,8 @@ def heatmap_function(
         if not isinstance(maps, Tensor) or maps.ndim != 4:
             shape = getattr(maps, 'shape', type(maps).__name__)
             raise InputError(
-                f'{type(model.head).__name__} gives no heatmaps: expected (N, '
-                f'K, H, W), got {shape}'
+                f'{type(model.head).__name__} returns no heatmaps: expected '
+                f'(N, K, H, W), got {shape}'
             )
         return maps[:, ::3] if combined else maps[:, :num_keypoints]
 
@@ -246,29 +193,21 @@ def heatmap_function(
 
 def _starts(length: int, window: int, stride: int) -> Tensor:
     """First pixels of the windows along a side."""
-    starts = torch.arange(0, length - window + 1, stride)
     last = length - window
-    if starts[-1] != last:
-        starts = torch.cat([starts, torch.tensor([last])])
-    return starts
+    return torch.tensor([*range(0, last, stride), last])
 
 
 def _cover(image: Tensor, corners: Tensor, patches: Tensor) -> Tensor:
     """Copies of an image (1, C, h, w), each with its patch (N, s, s, C)."""
     n, side = patches.shape[:2]
     images = image.repeat(n, 1, 1, 1)
-    inside = torch.arange(side)
-    rows, columns = (corners[:, i, None] + inside for i in (0, 1))
-    images[
-        torch.arange(n)[:, None, None],
-        :,
-        rows[:, :, None],
-        columns[:, None, :],
-    ] = patches
+    for covered, (top, left), patch in zip(images, corners, patches):
+        part = covered[:, top : top + side, left : left + side]
+        part.copy_(patch.permute(2, 0, 1))
     return images
 
 
-def _nearest(centres: Tensor, length: int) -> Tensor:
+def _nearest(starts: Tensor, window: int, length: int) -> Tensor:
     """For each pixel of a side, the index of the nearest window."""
-    edges = (centres[1:] + centres[:-1]) / 2
+    edges = (starts[1:] + starts[:-1] + window - 1) / 2
     return torch.bucketize(torch.arange(length), edges)

@@ -6,7 +6,6 @@ from mmcv.ops import DeformConv2dPack, ModulatedDeformConv2dPack
 from torch import nn
 
 from mmpose_ext.analysis import (
-    Call,
     Complexity,
     count_complexity,
     load_network,
@@ -17,7 +16,7 @@ IMAGES = 2
 
 
 def count(module, *shape):
-    return count_complexity(Call('x', module, (torch.rand(IMAGES, *shape),)))
+    return count_complexity(module, torch.rand(IMAGES, *shape))
 
 
 def test_convolution():
@@ -117,7 +116,8 @@ def test_two_stage_detector():
     )
 
     def cost():
-        return count_complexity(load_network(cfg, shape=(64, 96)))
+        network, images, kwargs = load_network(cfg, shape=(64, 96))
+        return count_complexity(network, images, **kwargs)
 
     whole = cost()
     box = 7 * 7 * 4 * 8 + 8 * 8 + 8 * 2 + 8 * 4

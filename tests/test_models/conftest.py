@@ -87,12 +87,11 @@ def seen_cells():
 def count_costs():
     """Parameters and multiply-adds of a module, on a map of a shape."""
     from mmpose_ext.analysis import count_complexity
-    from mmpose_ext.analysis.networks import Call
 
     def count(make, *shape):
         with torch.device('meta'):
             module, x = make().eval(), torch.empty(shape)
-        cost = count_complexity(Call('', module, (x,)))
+        cost = count_complexity(module, x)
         return cost.params, cost.macs
 
     return count

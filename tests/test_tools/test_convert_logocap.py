@@ -212,43 +212,57 @@ def test_norms_that_count_no_batches(convert):
 # -- What does not fit -------------------------------------------------------
 
 
-FIRST = 'backbone.stage4.0.branches.0.0.conv1.weight'
+def rename(weights):
+    weights['joints_mlp.4.gamma'] = weights.pop('joints_mlp.4.weight_')
+
+
+def drop(weights):
+    del weights['final_layer_reg.bias'], weights['backbone.conv1.weight']
+
+
+def add(weights):
+    weights['scoring.0.weight'] = torch.ones(1)
+
+
+def reshape(weights):
+    weights['final_layer_cls.bias'] = torch.ones(15)
+
+
+def widen(weights):
+    key = 'backbone.stage4.0.branches.0.0.conv1.weight'
+    weights[key] = torch.ones(18, 18, 3, 3)
 
 
 @pytest.mark.parametrize(
-    'dropped, added, expected',
+    'change, expected',
     [
         (
-            ['joints_mlp.4.weight_'],
-            {'joints_mlp.4.gamma': [20, 256]},
+            rename,
             '1 missing: joints_mlp.4.weight_\n'
             '  1 unexpected: joints_mlp.4.gamma',
         ),
+        (drop, '2 missing: backbone.conv1.weight, final_layer_reg.bias'),
+        (add, '1 unexpected: scoring.0.weight'),
         (
-            ['final_layer_reg.bias', 'backbone.conv1.weight'],
-            {},
-            '2 missing: backbone.conv1.weight, final_layer_reg.bias',
-        ),
-        (
-            [],
-            {'final_layer_cls.bias': [15]},
+            reshape,
             '1 of another shape: final_layer_cls.bias (15,) for (18,)',
         ),
         (
-            [],
-            {FIRST: [18, 18, 3, 3]},
-            f'expected HRNet-W32 or HRNet-W48, got 18 channels in {FIRST}',
+            widen,
+            'expected HRNet-W32 or HRNet-W48, got 18 channels in '
+            'backbone.stage4.0.branches.0.0.conv1.weight',
         ),
-        ([FIRST], {}, f'no {FIRST}'),
+        (
+            lambda weights: weights.pop(
+                'backbone.stage4.0.branches.0.0.conv1.weight'
+            ),
+            'no backbone.stage4.0.branches.0.0.conv1.weight',
+        ),
     ],
 )
-def test_refuses_what_does_not_fit(
-    dropped, added, expected, convert, tmp_path
-):
+def test_refuses_what_does_not_fit(change, expected, convert, tmp_path):
     weights = numbered_weights(32)
-    for name in dropped:
-        del weights[name]
-    weights |= {name: torch.ones(shape) for name, shape in added.items()}
+    change(weights)
     with pytest.raises(InputError) as e:
         convert(weights)
     assert expected in str(e.value)

@@ -85,7 +85,8 @@ def main():
     # stdout is the table's.
     with Progress(console=Console(stderr=True)) as progress:
         for name, cfg, shape in progress.track(jobs, description='counting'):
-            cost = count_complexity(load_network(cfg, name, shape))
+            network, images, kwargs = load_network(cfg, name, shape)
+            cost = count_complexity(network, images, **kwargs)
             rows.append((Path(cfg.filename).stem, shape, cost))
     table = make_table(rows, args.linear)
     print(table, end='')

@@ -1,7 +1,6 @@
 """Which parts of an image a model's heatmaps depend on, as pictures."""
 
 import argparse
-import io
 import re
 import sys
 from contextlib import redirect_stdout
@@ -20,10 +19,9 @@ from mmpose.registry import DATASETS
 from mmpose.structures import PoseDataSample
 from rich.console import Console
 from rich.progress import Progress
-from torch import Tensor, nn
+from torch import nn
 
 from mmpose_ext.analysis.receptive_field import (
-    ReceptiveField,
     check_threshold,
     check_windows,
     heatmap_function,
@@ -39,7 +37,7 @@ from mmpose_ext.checks import (
 from mmpose_ext.engine.arguments import positive_int, usable_device
 from mmpose_ext.engine.config import load_config
 from mmpose_ext.errors import InputError, did_you_mean, run_tool
-from mmpose_ext.files import write_atomic, write_jpeg, write_json
+from mmpose_ext.files import write_jpeg, write_json
 from mmpose_ext.inference.files import read_image
 from mmpose_ext.inference.poses import load_pose_model
 
@@ -90,23 +88,16 @@ def parse_args():
         help='pixels from one window to the next (default: 4)',
     )
     parser.add_argument(
-        '--batch',
-        type=positive_int,
-        default=32,
-        help='windows in one forward (default: 32)',
-    )
-    parser.add_argument(
         '--threshold',
         type=float,
         default=0.1,
         help="part of a keypoint's largest difference above which a place "
         'counts as in its field (default: 0.1)',
     )
-    parser.add_argument('--seed', type=int, default=0, help='(default: 0)')
     parser.add_argument(
         '--out-dir',
         required=True,
-        help='folder for KEYPOINT.jpg, receptive_field.npz and .json',
+        help='folder for KEYPOINT.jpg and receptive_field.json',
     )
     parser.add_argument(
         '--device', type=usable_device, default='cpu', help='default: cpu'
@@ -153,7 +144,7 @@ def load_model(args: argparse.Namespace, cfg: Config) -> nn.Module:
     if args.checkpoint:
         return load_pose_model(cfg, args.checkpoint, args.device)
     print('warning: no checkpoint, the weights are random', file=sys.stderr)
-    torch.manual_seed(args.seed)
+    torch.manual_seed(0)
     with explain_errors(cfg):
         return init_model(cfg, device=args.device)
 
@@ -197,10 +188,7 @@ def load_sample(args: argparse.Namespace, model: nn.Module) -> dict:
 
 
 def find_points(model: nn.Module, data: dict) -> Tuple[np.ndarray, np.ndarray]:
-    """Predicted and true keypoints, (K, 2), in pixels of the input.
-
-    Where there is no ground truth, the latter are NaN.
-    """
+    """Predicted and true keypoints, (K, 2), px of the input, or NaN."""
     with torch.no_grad():
         (sample,) = model.test_step(pseudo_collate([data]))
     predicted = to_input(sample.pred_instances.keypoints[0], sample)
@@ -228,18 +216,9 @@ def draw(
 ) -> np.ndarray:
     """A picture as in figures 7 and 8 of the paper.
 
-    The image turns grey and, where its parts matter, green: the saturation is
-    the difference, from 0 to 1.
-
-    Args:
-        image (np.ndarray): BGR, of shape (h, w, 3).
-        field (np.ndarray): Relative differences, of shape (h, w).
-        name (str): The keypoint, for the colour of its predicted point.
-        predicted (np.ndarray): (x, y) px.
-        truth (np.ndarray): (x, y) px, may be NaN.
-
-    Returns:
-        np.ndarray: BGR, a whole factor larger.
+    The image (h, w, 3) turns grey and, where its parts matter, green: the
+    saturation is the relative difference (h, w). The name tells the colour of
+    the predicted point, px; the true one may be NaN.
     """
     factor = max(1, round(512 / max(image.shape[:2])))
     size = (image.shape[1] * factor, image.shape[0] * factor)
@@ -266,9 +245,8 @@ def draw(
     return picture
 
 
-def make_table(names: List[str], area: Tensor, field: ReceptiveField) -> str:
+def make_table(names: List[str], area: list, largest: list) -> str:
     """Markdown of the area of each keypoint's field."""
-    largest = field.differences.amax(dim=(1, 2))
     lines = [
         '| keypoint | area (% of the input) | largest difference |',
         '| --- | --- | --- |',
@@ -276,16 +254,9 @@ def make_table(names: List[str], area: Tensor, field: ReceptiveField) -> str:
             f'| {name} | {a:.2f} | {d:.4g} |'
             for name, a, d in zip(names, area, largest)
         ),
-        f'| mean | {area.mean():.2f} | |',
+        f'| mean | {np.mean(area):.2f} | |',
     ]
     return '\n'.join(lines) + '\n'
-
-
-def pack(**arrays) -> bytes:
-    """The content of an ``.npz`` file."""
-    stream = io.BytesIO()
-    np.savez_compressed(stream, **arrays)
-    return stream.getvalue()
 
 
 def main():
@@ -299,62 +270,42 @@ def main():
     out = Path(args.out_dir)
     stems = [re.sub(r'[^\w-]', '_', name) for name in names]
     pictures = [out / f'{stem}.jpg' for stem in stems]
-    npz, report = (out / f'receptive_field.{kind}' for kind in ('npz', 'json'))
-    for path in (*pictures, npz, report):
+    report = out / 'receptive_field.json'
+    for path in (*pictures, report):
         check_output_file(str(path), args.overwrite)
 
     with explain_errors(cfg):
         data = load_sample(args, model)
     image = data['inputs']
     check_windows(args.window, args.stride, tuple(image.shape[:0:-1]))
-    predicted, truth = (points[chosen] for points in find_points(model, data))
+    points = [found[chosen] for found in find_points(model, data)]
+    heatmaps_of = heatmap_function(
+        model, len(model.dataset_meta['flip_indices'])
+    )
     # stdout is the table's.
     with Progress(console=Console(stderr=True)) as progress:
+        track = partial(progress.track, description='covering')
         field = receptive_field(
-            heatmap_function(model, len(model.dataset_meta['flip_indices'])),
-            image,
-            args.window,
-            args.stride,
-            args.batch,
-            args.seed,
-            partial(progress.track, description='covering'),
+            heatmaps_of, image, args.window, args.stride, track=track
         )
-    field = field[chosen]
-    area = field.area(args.threshold)
-    settings = {
-        key: getattr(args, key)
-        for key in ('window', 'stride', 'threshold', 'seed')
-    }
+    area = field.area(args.threshold)[chosen].tolist()
+    largest = field.differences[chosen].amax(dim=(1, 2)).tolist()
 
     image = image.permute(1, 2, 0).numpy()
-    relative = field.per_pixel().numpy()
-    for path, *parts in zip(pictures, relative, names, predicted, truth):
+    relative = field.relative()[chosen].numpy()
+    for path, *parts in zip(pictures, relative, names, *points):
         write_jpeg(path, draw(image, *parts))
-    content = pack(
-        keypoints=np.array(names),
-        differences=field.differences.numpy(),
-        rows=field.rows.numpy(),
-        columns=field.columns.numpy(),
-        predicted=predicted,
-        ground_truth=truth,
-        area=area.numpy(),
-        image=image,
-        **settings,
-    )
-    write_atomic(npz, content)
-    content = dict(
-        config=args.config,
-        checkpoint=args.checkpoint,
-        image=args.image,
-        bbox=args.bbox,
-        index=args.index,
-        input_size=list(field.input_size),
-        **settings,
-        area=dict(zip(names, area.tolist())),
-        mean_area=area.mean().item(),
+    content = vars(args).copy()
+    for key, found in zip(('predicted', 'ground_truth'), points):
+        known = [p.tolist() if np.isfinite(p).all() else None for p in found]
+        content[key] = dict(zip(names, known))
+    content.update(
+        input_size=[image.shape[1], image.shape[0]],
+        area=dict(zip(names, area)),
+        mean_area=float(np.mean(area)),
     )
     write_json(report, content)
-    print(make_table(names, area, field), end='')
+    print(make_table(names, area, largest), end='')
 
 
 if __name__ == '__main__':
