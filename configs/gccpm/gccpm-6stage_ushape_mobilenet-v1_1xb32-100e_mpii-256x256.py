@@ -1,4 +1,5 @@
-_base_ = ['./gccpm-6stage_ushape_mobilenet-v1_1xb32-100e_lip-256x256.py']
+# Persons are crops of images with others, as in COCO.
+_base_ = ['./gccpm-6stage_ushape_mobilenet-v1_1xb32-100e_coco-256x256.py']
 
 default_hooks = dict(checkpoint=dict(save_best='PCK'))
 # MPII's metric has no error to fall, so its PCKh has to rise.
@@ -14,26 +15,17 @@ codec = dict(
     heatmap_size=(64, 64),
     sigma=7,
 )
-model = dict(backbone=dict(output_stride=4), head=dict(decoder=codec))
+model = dict(
+    backbone=dict(output_stride=4),
+    head=dict(out_channels=17, decoder=codec),
+)
 
-# Persons are crops of images with others, so the body mask is drawn after the
-# affine transform: its size is that of the crop.
+changes = dict(
+    RandomBBoxTransform=dict(rotate_factor=30),
+    GenerateTarget=dict(encoder=codec),
+)
 train_pipeline = [
-    dict(type='LoadImage'),
-    dict(type='GetBBoxCenterScale'),
-    dict(type='RandomFlip', direction='horizontal'),
-    dict(_base_.box_transform, rotate_factor=30),
-    _base_.affine,
-    dict(type='BodyMasking'),
-    dict(type='ChannelPermutation'),
-    dict(type='GenerateTarget', encoder=codec),
-    dict(type='PackPoseInputs'),
-]
-val_pipeline = [
-    dict(type='LoadImage'),
-    dict(type='GetBBoxCenterScale'),
-    _base_.affine,
-    dict(type='PackPoseInputs'),
+    dict(step, **changes.get(step.type, {})) for step in _base_.train_pipeline
 ]
 
 dataset_type = 'MpiiDataset'
@@ -54,9 +46,8 @@ test_dataloader = dict(
         ann_file='annotations/mpii_val.json',
         headbox_file=data_root + 'annotations/mpii_gt_val.mat',
         data_prefix=dict(img='images/'),
-        pipeline=val_pipeline,
     )
 )
-val_dataloader = dict(dataset=dict(**test_dataloader['dataset'], indices=None))
+val_dataloader = test_dataloader
 val_evaluator = dict(_delete_=True, type='MpiiPCKAccuracy')
 test_evaluator = val_evaluator
