@@ -67,12 +67,13 @@ def assert_same_state(path, other):
 
 
 @pytest.fixture
-def error_of(capsys):
+def error_of(capsys, tmp_path):
     """The one line with which a tool ends when its input is wrong."""
 
-    def run(tool, *args, **options):
+    def run(tool, config, *args, work_dir=tmp_path / 'work', **options):
+        argv = command(config, *args, '--work-dir', work_dir, **options)
         with pytest.raises(SystemExit) as e:
-            run_tool(lambda: tool.main(command(*args, **options)))
+            run_tool(lambda: tool.main(argv))
         assert e.value.code == 2
         message = capsys.readouterr().err.rpartition('error: ')[2]
         assert 'Traceback' not in message

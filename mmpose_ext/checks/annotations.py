@@ -45,7 +45,8 @@ def check_keypoints(
     if num_keypoints is not None:
         _check_number(persons, path, num_keypoints, name)
 
-    flat = _is_flat(_boxes(persons), persons, content['images'])
+    # MMPose clips boxes to the last pixel.
+    flat = ~_are_inside(persons, content, border=1)
     labelled = np.array([_is_labelled(a) for a in persons])
     if not (labelled & ~flat).any():
         raise InputError(
@@ -100,11 +101,13 @@ def check_objects(
             f'{some(categories)}, but {name} has the classes {some(classes)}'
         )
     objects = [a for a in content['annotations'] if not a.get('ignore')]
-    boxes = _boxes(objects)
-    used = [
+    used = [  # as MMDetection takes them
         a
-        for a, good in zip(objects, _has_area(boxes, objects, content))
-        if good and a['category_id'] in wanted
+        for a, inside in zip(objects, _are_inside(objects, content))
+        if inside
+        and min(a['bbox'][2:]) >= 1
+        and a['area'] > 0
+        and a['category_id'] in wanted
     ]
     if training and all(a.get('iscrowd') for a in used):
         raise InputError(
@@ -162,11 +165,6 @@ def _check_number(
         )
 
 
-def _boxes(objects: Sequence[dict]) -> np.ndarray:
-    """The boxes of all objects, shape (N, 4)."""
-    return np.array([a['bbox'] for a in objects], dtype=float).reshape(-1, 4)
-
-
 def _is_labelled(annotation: dict) -> bool:
     """Whether MMPose takes a person, if its box is good."""
     return (
@@ -176,27 +174,17 @@ def _is_labelled(annotation: dict) -> bool:
     )
 
 
-def _is_flat(
-    boxes: np.ndarray, persons: Sequence[dict], images: Sequence[dict]
+def _are_inside(
+    objects: Sequence[dict], content: dict, border: int = 0
 ) -> np.ndarray:
-    """Which boxes (N, 4) have no area once clipped as MMPose clips them."""
-    sizes = {i['id']: (i['width'], i['height']) for i in images}
-    limit = np.array([sizes.get(a['image_id'], (0, 0)) for a in persons]) - 1
+    """Which boxes have an area inside their image, (N,).
+
+    ``border`` px at its right and lower edges are no part of it.
+    """
+    sizes = {i['id']: (i['width'], i['height']) for i in content['images']}
+    size = np.array([sizes.get(a['image_id'], (0, 0)) for a in objects])
+    limit = size.reshape(-1, 2) - border
+    boxes = np.array([a['bbox'] for a in objects], float).reshape(-1, 4)
     start = np.clip(boxes[:, :2], 0, limit)
     end = np.clip(boxes[:, :2] + boxes[:, 2:], 0, limit)
-    return (end <= start).any(axis=1)
-
-
-def _has_area(
-    boxes: np.ndarray, objects: Sequence[dict], content: dict
-) -> np.ndarray:
-    """Which boxes (N, 4) MMDetection takes."""
-    sizes = {i['id']: (i['width'], i['height']) for i in content['images']}
-    limit = np.array(
-        [sizes.get(a['image_id'], (0, 0)) for a in objects], dtype=float
-    ).reshape(-1, 2)
-    start = np.maximum(boxes[:, :2], 0)
-    end = np.minimum(boxes[:, :2] + boxes[:, 2:], limit)
-    areas = np.array([a['area'] for a in objects], dtype=float)
-    large = (boxes[:, 2:] >= 1).all(axis=1)
-    return (end > start).all(axis=1) & large & (areas > 0)
+    return (end > start).all(axis=1)

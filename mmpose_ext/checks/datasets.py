@@ -94,8 +94,7 @@ def check_evaluators(cfg, splits, read: Set[str]) -> None:
                 continue
             what = f'annotation file ({key}.ann_file)'
             check_file(ann_file, what)
-            cls = class_of(metric, scope, root.METRICS)
-            if _reads_coco(cls):
+            if _reads_coco(class_of(metric, scope, root.METRICS)):
                 read.add(ann_file)
                 read_annotations(ann_file, what, with_names=False)
 
@@ -159,7 +158,8 @@ def _check_dataset(dataset, where: str, scope: str, files: dict) -> bool:
             name,
             training=not dataset.get('test_mode'),
             # Ours makes a mask where there is none.
-            with_masks=plain and _loads_masks(dataset),
+            with_masks=plain
+            and any(step.get('with_mask') for step in _steps(dataset)),
         )
     elif _inherits(cls, 'parse_data_info'):
         metainfo = load_metainfo(cls, dataset.get('metainfo'), key)
@@ -191,14 +191,7 @@ def _is_remote(path: str) -> bool:
 
 
 def class_of(part, scope: str, registry=root.DATASETS):
-    """The class of a part of a config, whose name has been checked before.
-
-    Args:
-        part (dict): Its config.
-        scope (str): The default scope.
-        registry (Registry): The root registry of its kind. Defaults to that
-            of datasets.
-    """
+    """The class of a part of a config, whose name has been checked before."""
     cls = part['type']
     if not isinstance(cls, str):
         return cls
@@ -213,10 +206,6 @@ def _inherits(cls, *methods: str) -> bool:
         getattr(cls, m, None) is getattr(BaseCocoStyleDataset, m)
         for m in methods
     )
-
-
-def _loads_masks(dataset) -> bool:
-    return any(step.get('with_mask') for step in _steps(dataset))
 
 
 def load_metainfo(class_, metainfo, where: str) -> dict:

@@ -88,17 +88,7 @@ def _whole(content: List[dict], key: str, refuse: Callable) -> np.ndarray:
 def _check_persons(
     content: List[dict], persons: np.ndarray, refuse: Callable
 ) -> np.ndarray:
-    """Check the persons' boxes and scores, and return all scores.
-
-    Args:
-        content (list[dict]): All N entries.
-        persons (np.ndarray): Which of them are persons, bool (N,).
-        refuse (Callable): Called with those that are wrong, bool (N,), the
-            key, and what is expected.
-
-    Returns:
-        np.ndarray: The scores, (N,), NaN where one is no number.
-    """
+    """Check boxes and scores of the persons (N,); return all scores (N,)."""
     # Numbers after the first four are left alone, as in MMPose.
     given = column(content, 'bbox')
     boxes = rows([v[:4] if type(v) is list else v for v in given], 4)

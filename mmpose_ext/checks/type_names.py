@@ -113,6 +113,8 @@ def _types(
     scope, name = node.get('_scope_', scope), node.get('type')
     if isinstance(name, str):
         yield name, f'{where}.type', registry, scope
+    if isinstance(node.get('constructor'), str):  # of an optim_wrapper
+        yield node['constructor'], f'{where}.constructor', None, scope
     for key, value in node.items():
         if key == 'transforms' and name in _FOREIGN_TRANSFORMS:
             continue

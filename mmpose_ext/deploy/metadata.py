@@ -132,6 +132,9 @@ def describe(
             'a model with its own metainfo cannot be exported: it replaces '
             'that of the images in every prediction'
         )
+    expansion = estimator['head'].get('expansion') or {}
+    if 'metainfo' in expansion:  # a file, which is not taken along
+        expansion['sigmas'] = model.head.expansion.sigmas.tolist()
     (estimator.get('data_preprocessor') or {}).pop('batch_augments', None)
     pipeline = config.test_dataloader.dataset.pipeline
     return dict(

@@ -159,11 +159,13 @@ class Network:
     def _run(self, inputs: np.ndarray) -> List[np.ndarray]:
         raise NotImplementedError
 
-    def _set_ports(self, inputs: Sequence, outputs: Sequence) -> None:
-        """Check shapes and types of inputs and outputs; keep the first's."""
+    def _set_ports(
+        self, inputs: Sequence, outputs: Sequence, float32: str
+    ) -> None:
+        """Check shapes and types of inputs and outputs; keep the shapes."""
         (shape, kind), *others = inputs or [(None, 'none')]
-        kinds = {kind for _, kind in outputs}
-        if others or not shape or kind != 'float' or kinds != {'float'}:
+        kinds = {kind, *(kind for _, kind in outputs)}
+        if others or not shape or not outputs or kinds != {float32}:
             raise InputError(
                 f"'{self.path}' is a network from {[k for _, k in inputs]} to "
                 f'{[k for _, k in outputs]}, expected one from a tensor of '
@@ -237,9 +239,10 @@ class OnnxNetwork(Network):
         inputs = self._session.get_inputs()
         self._set_ports(
             *(
-                [(_lengths(port.shape), _onnx_type(port.type)) for port in x]
+                [(_lengths(port.shape), port.type) for port in x]
                 for x in (inputs, self._session.get_outputs())
-            )
+            ),
+            'tensor(float)',
         )
         self._input = inputs[0].name
 
@@ -287,9 +290,13 @@ class OpenVinoNetwork(Network):
             raise _broken(path, 'OpenVINO', e) from e
         self._set_ports(
             *(
-                [(_dimensions(port), _openvino_type(port)) for port in ports]
+                [
+                    (_dimensions(port), port.element_type.get_type_name())
+                    for port in ports
+                ]
                 for ports in (model.inputs, model.outputs)
-            )
+            ),
+            'f32',
         )
         # A request serves one call at a time. As many are kept as there were
         # calls at once: a list's pop and append are safe in threads.
@@ -349,20 +356,11 @@ def _lengths(shape: Optional[Sequence]) -> List[Optional[int]]:
     return [n if isinstance(n, int) else None for n in shape or ()]
 
 
-def _onnx_type(text: str) -> str:
-    return 'float' if text == 'tensor(float)' else text
-
-
 def _dimensions(port: Any) -> List[Optional[int]]:
     shape = port.partial_shape
     if shape.rank.is_dynamic:
         return []
     return [n.get_length() if n.is_static else None for n in shape]
-
-
-def _openvino_type(port: Any) -> str:
-    name = port.element_type.get_type_name()
-    return 'float' if name == 'f32' else name
 
 
 def _broken(path: str, runtime: str, error: Exception) -> InputError:

@@ -99,20 +99,6 @@ def test_cells_of_eight_pixels():
     assert maps[0, 7, 4] == 0 and maps[1, 7, 4] == 1
 
 
-def test_persons_add_up_to_one_at_most():
-    c = codec()
-    one, other = np.full((1, 1, 2), 20.0), np.full((1, 1, 2), 32.0)
-    alone = [c.encode(k)['heatmaps'][0] for k in (one, other)]
-    both = c.encode(np.concatenate([one, other]))
-    np.testing.assert_allclose(
-        both['heatmaps'][0], np.minimum(sum(alone), 1), atol=1e-6
-    )
-    assert both['keypoint_weights'].tolist() == [[1], [1]]
-    twice = c.encode(np.concatenate([one, one]))['heatmaps']
-    assert twice.max() == 1
-    assert (twice[0] > alone[0]).any()
-
-
 def test_visibility():
     keypoints = np.full((1, 4, 2), 30.0)
     keypoints[0, 3] = np.nan
@@ -322,20 +308,6 @@ def test_in_a_pipeline_of_mmpose():
 def test_refuses_wrong_arguments(kwargs, message):
     with pytest.raises(ValueError, match=message):
         codec(**kwargs)
-
-
-@pytest.mark.parametrize(
-    'argument',
-    ['input_size', 'heatmap_size', 'sigma', 'decode', 'blur_kernel_size'],
-)
-def test_nonsense_is_refused_by_name(argument):
-    right = dict(input_size=(64, 64), heatmap_size=(8, 8))
-    for value in (
-        None, 'text', [], {}, True, 1j, float('nan'), float('inf'), -1, 10.5j,
-        [None, None], ['64', '64'], (64.5, 64), (True, 64), (1, 2, 3),
-    ):  # fmt: skip
-        with pytest.raises(ValueError, match=rf'^{argument}\b.* got '):
-            BackgroundHeatmap(**{**right, argument: value})
 
 
 def test_numbers_of_numpy_are_numbers():

@@ -92,24 +92,6 @@ def test_lines_and_points():
     assert grid.points(torch.zeros(0, 2, 2)).shape == (0, 3, 3, 2, 2)
 
 
-def test_similarity_by_hand():
-    grid = make_grid([0.1, 0.2, 0.1])
-    pose = torch.tensor([[[5.0, 5], [20, 20], [0, 0]]])
-    truth = torch.tensor([[[6.0, 5], [20, 24], [0, 0]]])
-    visible, areas = torch.tensor([[1, 2, 0]]), torch.tensor([50])
-    oks_maps, person_maps, index = grid.match(pose, truth, visible, areas)
-    # 2 (2 * 0.1)^2 50 = 4 and 2 (2 * 0.2)^2 50 = 16
-    first = np.exp([[-5 / 4, -2 / 4, -1 / 4], [-1, -1 / 4, 0],
-                    [-5 / 4, -2 / 4, -1 / 4]])  # fmt: skip
-    maps = oks_maps[0].numpy()
-    np.testing.assert_allclose(maps[0], first, rtol=1e-6)
-    expected = np.exp([-36 / 16, -1, -4 / 16])
-    np.testing.assert_allclose(maps[1, :, 1], expected, rtol=1e-6)
-    assert (maps[2] == 0).all()
-    np.testing.assert_allclose(person_maps[0], maps[:2].sum(0) / 2)
-    assert index.tolist() == [0]
-
-
 @settings(max_examples=30, deadline=None)
 @given(
     seed=SEEDS,
@@ -132,21 +114,6 @@ def test_match_is_a_loop_over_points(seed, match, persons, ksize, scale):
     assert found.gt_index.tolist() == index.tolist()
     np.testing.assert_allclose(found.oks_maps, maps, 1e-9, 1e-12)
     np.testing.assert_allclose(found.person_maps, person_maps, 1e-9)
-
-
-def test_the_two_rules_of_matching_differ():
-    # One labelled joint that is met exactly, or two at a small distance.
-    truth = torch.tensor([[[0.0, 0], [9, 9]], [[1, 0], [0, 1]]])
-    visible, areas = torch.tensor([[1, 0], [1, 1]]), torch.tensor([500, 500])
-    for rule, index, first in (
-        ('best', 0, 1),
-        ('sum', 1, math.exp(-1 / 40)),
-    ):
-        found = make_grid([0.1, 0.1], 1).match(
-            torch.zeros(1, 2, 2), truth, visible, areas, rule=rule
-        )
-        assert found.gt_index.tolist() == [index]
-        assert found.oks_maps[0, 0].item() == pytest.approx(first)
 
 
 @pytest.mark.parametrize('rule', ['best', 'sum'])

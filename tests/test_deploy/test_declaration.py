@@ -15,6 +15,7 @@ from mmpose.datasets.transforms import TopdownAffine
 from mmpose.models import HeatmapHead
 from mmpose.registry import TRANSFORMS
 
+from mmpose_ext.codecs import KeypointExpansion
 from mmpose_ext.deploy.declaration import check_declaration, plain_name
 from mmpose_ext.deploy.export import export_model, record
 from mmpose_ext.deploy.metadata import describe, pack, unpack
@@ -264,6 +265,22 @@ def test_metainfo_of_a_model(tiny_config):
     model = SimpleNamespace(cfg=config, dataset_meta=GOOD['dataset_meta'])
     with pytest.raises(InputError, match='its own metainfo cannot'):
         describe(model, 'Tensor', 1, ())
+
+
+def test_sigmas_of_a_metainfo_are_taken_along(tiny_config):
+    config = load_config(str(tiny_config))
+    config.model.head.expansion = dict(
+        type='KeypointExpansion', metainfo='configs/_base_/datasets/coco.py'
+    )
+    codec = KeypointExpansion(metainfo=config.model.head.expansion.metainfo)
+    model = SimpleNamespace(
+        cfg=config,
+        dataset_meta=GOOD['dataset_meta'],
+        head=SimpleNamespace(expansion=codec),
+    )
+    found = describe(model, 'Tensor', 1, ())['model']['head']['expansion']
+    sigmas = codec.sigmas.tolist()
+    assert found == dict(type='KeypointExpansion', sigmas=sigmas)
 
 
 def test_pure_python_configs(tmp_path):

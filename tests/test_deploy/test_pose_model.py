@@ -1,6 +1,5 @@
 """Poses by exported files are those by PyTorch."""
 
-import shutil
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -103,16 +102,6 @@ def test_config_of_another_size(exported, model):
     config.model.head.decoder.input_size = (48, 64)
     with pytest.raises(InputError, match=r'\(64, 96\), the config .*48, 64'):
         use_exported(config, str(exported['onnx']))
-
-
-def test_no_config_nor_checkpoint_is_needed(exported, samples, tmp_path):
-    moved = tmp_path / 'elsewhere.onnx'
-    shutil.copy(exported['onnx'], moved)
-    image, boxes = samples[0]
-    np.testing.assert_array_equal(
-        PoseModel(moved)(image, boxes).keypoints,
-        PoseModel(exported['onnx'])(image, boxes).keypoints,
-    )
 
 
 def test_fewer_keypoints_than_maps(described, write_file):

@@ -65,35 +65,26 @@ def test_a_copy_without_norms_gives_the_same(model, given, warnings):
     assert warnings == []
 
 
-@pytest.mark.parametrize('change', [0.5, float('nan')])
-def test_other_outputs_are_not_accepted(model, change, warnings, monkeypatch):
-    def spoil(network, run):
-        network.head.final_layer.bias.data += change
-
-    monkeypatch.setattr(fast_test, 'fold_batch_norms', spoil)
-    assert speed_up(model) is model
-    assert len(warnings) == 1 and 'outputs change' in warnings[0]
-
-
 @pytest.mark.parametrize(
-    ('change', 'accepted'), [(0.9e-4, True), (1.1e-4, False)]
-)
-@pytest.mark.parametrize('sign', [1, -1])
+    ('change', 'said'),
+    [(0.9e-4, None), (-1.1e-4, '1.1e-04'), (1.1e-4, '1.1e-04'),
+     (float('nan'), 'nan')],
+)  # fmt: skip
 def test_the_tolerance_is_1e_4_of_the_largest_output(
-    change, accepted, sign, model, warnings, monkeypatch
+    change, said, model, warnings, monkeypatch
 ):
     def scale(network, run):
         """All outputs grow or shrink by the same part of them."""
         for parameter in network.head.final_layer.parameters():
-            parameter.data *= 1 + sign * change
+            parameter.data *= 1 + change
 
     monkeypatch.setattr(fast_test, 'fold_batch_norms', scale)
     # Whatever the outputs are in size.
     for parameter in model.head.final_layer.parameters():
         parameter.data *= 50
-    assert (speed_up(model) is not model) == accepted
-    found = [] if accepted else ['1.1e-04']
-    assert [w.rpartition('change by ')[2] for w in warnings] == found
+    assert (speed_up(model) is model) == (said is not None)
+    found = [warning.rpartition('change by ')[2] for warning in warnings]
+    assert found == [said] * (said is not None)
 
 
 def test_a_head_inside_another(visibility_config, warnings):
@@ -159,34 +150,22 @@ def test_hook_finds_the_estimator(model):
     assert runner.model is other and has_norms(other)
 
 
-def test_networks_of_the_papers(warnings):
-    """Their norms are folded, but for those whose input has other uses."""
-    for name, left in (
+@pytest.mark.parametrize(
+    ('name', 'left'),
+    [
         ('ram-gpr_hrnet-w16_1xb8-15e_toy-persons-128x96', 0),
         ('psm_hrnet-w8_1xb8-10e_toy-persons-128x96', 0),
         ('gccpm-2stage_ushape_mobilenet-v1-w0.5_1xb8-12e_toy-lip-128x128', 0),
         ('logocap_hrnet-w16_1xb4-20e_toy-persons-192x192', 3),
-    ):
-        cfg = load_config(name)
-        cfg.model.backbone.init_cfg = None
-        model = speed_up(MODELS.build(cfg.model))
-        norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
-        assert len(norms) == left, name
-    assert warnings == []
-
-
-@pytest.mark.parametrize(
-    'name',
-    [
-        'ram-gpr_hrnet-w16_1xb8-15e_toy-persons-128x96',
-        'psm_hrnet-w8_1xb8-10e_toy-persons-128x96',
-        'gccpm-2stage_ushape_mobilenet-v1-w0.5_1xb8-12e_toy-lip-128x128',
-        'logocap_hrnet-w16_1xb4-20e_toy-persons-192x192',
     ],
 )
 @torch.no_grad()
-def test_poses_of_a_flip_test(name, warnings):
-    """With all that a test does, also to the maps of the mirror images."""
+def test_poses_of_a_flip_test(name, left, warnings):
+    """With all that a test does, also to the maps of the mirror images.
+
+    Norms whose input is used elsewhere are left.
+    """
+    torch.manual_seed(0)
     cfg = load_config(name)
     cfg.model.test_cfg.flip_test = True
     use_fused_flip(cfg)
@@ -205,6 +184,8 @@ def test_poses_of_a_flip_test(name, warnings):
     for sample in samples:
         sample.set_metainfo(dataset_meta_from_config(cfg, 'test'))
     fast = speed_up(model, images)
+    norms = [m for m in fast.modules() if isinstance(m, nn.BatchNorm2d)]
+    assert len(norms) == left
     want = model.predict(images, copy.deepcopy(samples))
     got = fast.predict(images, copy.deepcopy(samples))
     for a, b in zip(want, got):

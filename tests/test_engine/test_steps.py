@@ -17,9 +17,13 @@ def test_a_step_is_run_once(tmp_path):
     ('script', 'message'),
     [
         ('exit(3)', '"step" ended with exit status 3 and without'),
+        ('open("r", "w"); exit(3)', 'ended with exit status 3$'),
         ('pass', '"step" ended with exit status 0 and without'),
     ],
 )
-def test_a_step_that_fails_ends_the_job(script, message, tmp_path):
+def test_a_step_that_fails_ends_the_job(
+    script, message, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit, match=message):
         run_step('step', tmp_path / 'r', sys.executable, '-c', script)

@@ -230,18 +230,6 @@ def test_moved_poses_are_those_of_loops(moved, match):
         np.testing.assert_allclose(found[:, :2], best[1], atol=1e-5)
 
 
-@pytest.mark.parametrize(('match', 'number'), [('sum', 17), ('best', 1)])
-def test_rules_of_matching(moved, match, number):
-    """Many keypoints at some distance, or the only one at none."""
-    pose = random_pose(np.random.default_rng(10))
-    persons = [
-        person(1, 1, pose + 4 * SPACING[:, None]),
-        person(2, 1, pose + SPACING[:, None], visible=[2] + 16 * [0]),
-    ]
-    before, after, _ = moved(persons, sample(1, [pose]), ksize=3, match=match)
-    assert (before != after).any(axis=2).sum() == number
-
-
 def test_what_has_no_truth_stays(moved):
     rng = np.random.default_rng(3)
     truth = random_pose(rng)
@@ -315,22 +303,6 @@ def test_samples_of_an_image_have_their_own_scales(moved):
     step = np.linalg.norm(after - before, axis=2) / math.sqrt(2)
     np.testing.assert_allclose(step[0], 5 * SPACING, rtol=1e-5)
     np.testing.assert_allclose(step[1], 8 * SPACING, rtol=1e-5)
-
-
-def test_area_of_the_box_where_the_file_has_no_other(moved):
-    # Whom the pose is nearer to depends on the areas: of the two, the one in
-    # the large box is the more lenient one.
-    pose = np.stack([np.arange(17) * 2.0, np.zeros(17)], axis=1) + 50
-    far, near = pose + np.array([0, 12]), pose - np.array([0, 8])
-    far[0], near[0] = (190, 190), pose[1] - [0, 9]
-    persons = [
-        person(1, 1, far, area=1.0),
-        person(2, 1, near, area=1e5),
-    ]
-    _, by_area, _ = moved(persons, sample(1, [pose]), ksize=3)
-    _, by_box, _ = moved(persons, sample(1, [pose]), ksize=3, use_area=False)
-    assert (by_area[0, 1:, 1] < pose[1:, 1]).all()
-    assert (by_box[0, 1:, 1] > pose[1:, 1]).all()
 
 
 @pytest.mark.parametrize(
@@ -434,6 +406,7 @@ def test_samples_must_tell_their_scale(write, key):
         (dict(ksizes=[3, 0]), r'ksizes\[1\] must .* at least 1, got 0'),
         (dict(sigmas=[0.1, 0]), r'sigmas\[1\] must .* got 0'),
         (dict(match='mean'), "match must be one of .*, got 'mean'"),
+        (dict(scale_by_sigma='no'), "scale_by_sigma must be .*, got 'no'"),
         (dict(format_only=True, outfile_prefix='a'), 'format_only cannot be'),
         (dict(nms_mode='none', score_mode='x'), "'bbox_rle', but got x"),
     ],
@@ -447,4 +420,8 @@ def test_refuses_sigmas_of_another_dataset(write):
     pose = random_pose(np.random.default_rng(0))
     metric = make_metric(write(person(1, 1, pose)), sigmas=[0.1] * 14)
     with pytest.raises(ValueError, match='each of 17 keypoints, got 14'):
+        metric.process([], [sample(1, [pose])])
+    metric = make_metric(write(person(1, 1, pose)))
+    metric.dataset_meta['sigmas'] = np.zeros(0)
+    with pytest.raises(ValueError, match='each of 17 keypoints, got 0'):
         metric.process([], [sample(1, [pose])])

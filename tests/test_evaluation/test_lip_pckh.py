@@ -170,7 +170,7 @@ def test_joints_with_a_negative_coordinate_do_not_count():
     assert evaluate(sample(move(gt, 50, *range(16)), gt))['Ankle'] == 0
 
 
-def test_visibility_is_ignored():
+def test_visibility_only_tells_unlabelled_joints_of_coco():
     gt = person()
     for visible in (0, 0.3, np.arange(16) % 2):
         assert evaluate(sample(move(gt, 50, 0), gt, visible))['Ankle'] == 50
@@ -178,9 +178,6 @@ def test_visibility_is_ignored():
     del without['gt_instances']['keypoints_visible']
     assert evaluate(without)['Ankle'] == 50
 
-
-def test_unlabelled_joints_of_coco_do_not_count():
-    gt = person()
     gt[0] = 0
     pred = move(gt, 50, 0)
     visible = np.ones(16)
@@ -282,3 +279,12 @@ def test_submission_is_not_lost(tmp_path):
         metric.process([], [sample(person(), person())])
         metric.evaluate(1)
     assert path.read_text().startswith('a.jpg,100,200,')
+
+
+def test_refuses_wrong_arguments():
+    for argument, wrong in (
+        *(('thr', 0), ('thr', math.nan), ('overwrite', 2)),
+        *(('submission_file', ''), ('submission_file', ['a.csv'])),
+    ):
+        with pytest.raises(ValueError, match=rf'^{argument} must .* got '):
+            LIPPCKh(**{argument: wrong})

@@ -35,18 +35,13 @@ def test_images_in_the_order_of_the_file(tmp_path):
 
 def test_images_that_cannot_be_listed(tmp_path):
     (tmp_path / 'a.jpg').touch()
-    missing = annotations(tmp_path / '1.json', (1, 'a.jpg'), (2, 'gone.jpg'))
-    with pytest.raises(InputError, match=r'gone\.jpg.*id 2'):
-        read_images(missing, tmp_path)
-    twice = annotations(tmp_path / '2.json', (1, 'a.jpg'), (1, 'a.jpg'))
-    with pytest.raises(
-        InputError, match=r'image 1: also at index 1.*each id once'
-    ):
-        read_images(twice, tmp_path)
-    with pytest.raises(InputError, match='got an empty list, expected images'):
-        read_images(annotations(tmp_path / '3.json'), tmp_path)
-    with pytest.raises(InputError, match=r'4\.json'):
-        read_images(tmp_path / '4.json', tmp_path)
+    for images, message in [
+        ([(1, 'a.jpg'), (2, 'gone.jpg')], r'gone\.jpg.*id 2'),
+        ([(1, 'a.jpg'), (1, 'a.jpg')], 'image 1: also at .*each id once'),
+        ([], r'x\.json.*got an empty list, expected images'),
+    ]:
+        with pytest.raises(InputError, match=message):
+            read_images(annotations(tmp_path / 'x.json', *images), tmp_path)
 
 
 def test_images_of_another_size(tmp_path):

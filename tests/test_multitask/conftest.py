@@ -1,5 +1,7 @@
 """A multi-task network that is small enough to run in no time."""
 
+import copy
+import functools
 from pathlib import Path
 
 import numpy as np
@@ -24,13 +26,12 @@ def mmdet_scope():
         yield
 
 
-@pytest.fixture
+@pytest.fixture(scope='session')
 def make_model():
     """Build the network of a config with few channels and random weights."""
 
-    def make(
-        name='multitask-rcnn-rbh_r50-dcn_fpn-c3c5_4xb3-90k_coco', backbone=None
-    ):
+    @functools.cache
+    def build(name, conv):
         loaded = Config.fromfile(CONFIGS / f'{name}.py')
         cfg = loaded.model
         extractor = dict(out_channels=8, finest_scale=28)
@@ -48,7 +49,7 @@ def make_model():
                         norm_cfg=dict(requires_grad=True),
                         zero_init_residual=False,
                         init_cfg=None,
-                        **(backbone or {}),
+                        **(dict(dcn=dict(type=conv)) if conv else {}),
                     ),
                     neck=dict(
                         in_channels=[c // 16 for c in cfg.neck.in_channels],
@@ -76,6 +77,11 @@ def make_model():
         model = MODELS.build(loaded.model)
         model.init_weights()
         return model
+
+    def make(
+        name='multitask-rcnn-rbh_r50-dcn_fpn-c3c5_4xb3-90k_coco', conv=None
+    ):
+        return copy.deepcopy(build(name, conv))
 
     return make
 

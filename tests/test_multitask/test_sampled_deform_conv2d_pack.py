@@ -75,7 +75,7 @@ def test_half_precision_reads_at_the_right_places(dtype):
 def test_a_backbone_from_random_weights_has_no_offsets(make_model):
     """mmcv's own would have been initialised like plain convolutions."""
     model = make_model()
-    sampled = make_model(backbone=dict(dcn=dict(type='SampledDCN')))
+    sampled = make_model(conv='SampledDCN')
     for network, is_zero in ((model, False), (sampled, True)):
         block = network.backbone.layer3[0]
         assert block.conv1.weight.abs().max() > 0

@@ -59,12 +59,6 @@ def test_without_geometry_nothing_changes():
     assert np.array_equal(after, before) and after is not before
 
 
-def test_nobody_is_warped():
-    results = make_results(np.zeros((0, 3, 3)))
-    after = Compose([flip('horizontal'), WarpKeypoints()])(results)
-    assert after['gt_keypoints'].shape == (0, 3, 3)
-
-
 def test_a_perspective_is_divided_by_its_scale():
     results = make_results([[[10, 20, 2]] * 3])
     results['homography_matrix'] = np.diag([2.0, 2.0, 4.0])
@@ -163,18 +157,6 @@ def test_warping_is_explicit_resizing_flipping_and_cropping(
     sure = abs(margin) > 0.01
     expected = np.where(margin > 0, visible, 0)
     assert np.array_equal(after[..., 2][sure], expected[sure])
-
-
-@given(keypoints=draw_keypoints(80, 60), direction=directions)
-def test_two_flips_change_nothing(keypoints, direction):
-    results = make_results(keypoints, flip_indices=FLIP)
-    both = Compose([flip(direction), flip(direction), WarpKeypoints()])
-    each = Compose([flip(direction), WarpKeypoints()] * 2)
-    for steps in (both, each):
-        after = steps(dict(results, img=results['img'].copy()))
-        torch.testing.assert_close(
-            after['gt_keypoints'], results['gt_keypoints']
-        )
 
 
 @given(steps=st.lists(steps_, min_size=1, max_size=3))

@@ -1,7 +1,5 @@
 """Runs that the tests of several tools share."""
 
-import gc
-
 import mmengine.config.config
 import pytest
 from run_tools import error_of, train  # noqa: F401
@@ -57,12 +55,6 @@ optim_wrapper = dict(optimizer=dict(type='SGD', lr=1e-3))
 default_hooks = dict(checkpoint=dict(by_epoch=False, interval=1))
 randomness = dict(seed=0)
 """
-
-
-def pytest_collection_finish():
-    """Let MMEngine's garbage collection of each dataset skip the imports."""
-    gc.collect()
-    gc.freeze()
 
 
 @pytest.fixture(scope='session', autouse=True)

@@ -326,45 +326,38 @@ def test_imagenet_backbone(convert):
     assert (x - expected).abs().max() <= 1e-5 * expected.abs().max()
 
 
-def drop(weights):
-    del weights['cpm.0.0.bias'], weights['initial_stage.trunk.1.1.weight']
-
-
-def add(weights):
-    weights['refinement_stages.0.trunk.4.initial.0.weight'] = torch.ones(1)
-
-
-def reshape(weights):
-    weights['initial_stage.heatmaps.1.0.bias'] = torch.ones(18)
-
-
-def skip_a_stage(weights):
-    for key in [k for k in weights if k.startswith('refinement_stages.0')]:
-        weights[key.replace('.0', '.1', 1)] = weights.pop(key)
+STAGE, INITIAL = 'refinement_stages.0', 'initial_stage'
 
 
 @pytest.mark.parametrize(
-    'change, expected',
+    'dropped, added, expected',
     [
-        (drop, '2 missing: cpm.0.0.bias, initial_stage.trunk.1.1.weight'),
         (
-            add,
-            '1 unexpected: refinement_stages.0.trunk.4.initial.0.weight',
+            ('cpm.0.0.bias', f'{INITIAL}.trunk.1.1.weight'),
+            {},
+            f'2 missing: cpm.0.0.bias, {INITIAL}.trunk.1.1.weight',
         ),
         (
-            reshape,
-            '1 of another shape: '
-            'initial_stage.heatmaps.1.0.bias (18,) for (17,)',
+            (),
+            {f'{INITIAL}.heatmaps.1.0.bias': [18]},
+            f'1 of another shape: {INITIAL}.heatmaps.1.0.bias (18,) for (17,)',
         ),
         (
-            skip_a_stage,
-            'missing: refinement_stages.0.trunk.0.encoder1.0.0.weight',
+            (STAGE,),
+            {'refinement_stages.1.heatmaps.1.0.bias': [17]},
+            f'missing: {STAGE}.trunk.0.encoder1.0.0.weight',
         ),
     ],
 )
-def test_refuses_what_does_not_fit(change, expected, convert, tmp_path):
-    weights = random_weights(official_shapes(1))
-    change(weights)
+def test_refuses_what_does_not_fit(
+    dropped, added, expected, convert, tmp_path
+):
+    weights = {
+        name: value
+        for name, value in random_weights(official_shapes(1)).items()
+        if not name.startswith(dropped or 'nothing')
+    }
+    weights |= {name: torch.ones(shape) for name, shape in added.items()}
     with pytest.raises(InputError) as e:
         convert(weights)
     assert expected in str(e.value)

@@ -212,57 +212,43 @@ def test_norms_that_count_no_batches(convert):
 # -- What does not fit -------------------------------------------------------
 
 
-def rename(weights):
-    weights['joints_mlp.4.gamma'] = weights.pop('joints_mlp.4.weight_')
-
-
-def drop(weights):
-    del weights['final_layer_reg.bias'], weights['backbone.conv1.weight']
-
-
-def add(weights):
-    weights['scoring.0.weight'] = torch.ones(1)
-
-
-def reshape(weights):
-    weights['final_layer_cls.bias'] = torch.ones(15)
-
-
-def widen(weights):
-    key = 'backbone.stage4.0.branches.0.0.conv1.weight'
-    weights[key] = torch.ones(18, 18, 3, 3)
+FIRST = 'backbone.stage4.0.branches.0.0.conv1.weight'
 
 
 @pytest.mark.parametrize(
-    'change, expected',
+    'dropped, added, expected',
     [
         (
-            rename,
+            ['joints_mlp.4.weight_'],
+            {'joints_mlp.4.gamma': [20, 256]},
             '1 missing: joints_mlp.4.weight_\n'
             '  1 unexpected: joints_mlp.4.gamma',
         ),
-        (drop, '2 missing: backbone.conv1.weight, final_layer_reg.bias'),
-        (add, '1 unexpected: scoring.0.weight'),
         (
-            reshape,
+            ['final_layer_reg.bias', 'backbone.conv1.weight'],
+            {},
+            '2 missing: backbone.conv1.weight, final_layer_reg.bias',
+        ),
+        (
+            [],
+            {'final_layer_cls.bias': [15]},
             '1 of another shape: final_layer_cls.bias (15,) for (18,)',
         ),
         (
-            widen,
-            'expected HRNet-W32 or HRNet-W48, got 18 channels in '
-            'backbone.stage4.0.branches.0.0.conv1.weight',
+            [],
+            {FIRST: [18, 18, 3, 3]},
+            f'expected HRNet-W32 or HRNet-W48, got 18 channels in {FIRST}',
         ),
-        (
-            lambda weights: weights.pop(
-                'backbone.stage4.0.branches.0.0.conv1.weight'
-            ),
-            'no backbone.stage4.0.branches.0.0.conv1.weight',
-        ),
+        ([FIRST], {}, f'no {FIRST}'),
     ],
 )
-def test_refuses_what_does_not_fit(change, expected, convert, tmp_path):
+def test_refuses_what_does_not_fit(
+    dropped, added, expected, convert, tmp_path
+):
     weights = numbered_weights(32)
-    change(weights)
+    for name in dropped:
+        del weights[name]
+    weights |= {name: torch.ones(shape) for name, shape in added.items()}
     with pytest.raises(InputError) as e:
         convert(weights)
     assert expected in str(e.value)

@@ -131,11 +131,10 @@ def test_detector_is_evaluated(detector, tmp_path):
 def test_wrong_scales_end_the_evaluation(
     tiny_config, trained, tmp_path, error_of
 ):
-    work_dir = tmp_path / 'work'
-    args = [trained / 'epoch_2.pth', '--work-dir', work_dir]
-    message = error_of(test_tool, tiny_config, *args, '--tta', 1, 0.1)
+    args = [trained / 'epoch_2.pth', '--tta', 1, 0.1]
+    message = error_of(test_tool, tiny_config, *args)
     assert 'scale 0.1 leaves nothing of the input of 64x96' in message
-    assert not work_dir.exists()
+    assert not (tmp_path / 'work').exists()
 
 
 def test_augmentation_of_weights_that_do_not_fit(
@@ -144,8 +143,7 @@ def test_augmentation_of_weights_that_do_not_fit(
     checkpoint = torch.load(trained / 'epoch_2.pth', weights_only=False)
     checkpoint['state_dict'].pop('head.final_layer.bias')
     torch.save(checkpoint, tmp_path / 'part.pth')
-    args = tmp_path / 'part.pth', '--work-dir', tmp_path, '--tta'
-    message = error_of(test_tool, tiny_config, *args)
+    message = error_of(test_tool, tiny_config, tmp_path / 'part.pth', '--tta')
     assert 'missing from the checkpoint: head.final_layer.bias' in message
 
 
@@ -155,9 +153,9 @@ def test_wrong_detections_end_the_evaluation(
     def error(content=None, **options):
         if content is not None:
             boxes.write_text(content)
-        args = trained / 'epoch_1.pth', '--work-dir', tmp_path / 'work'
         options['test_dataloader.dataset.bbox_file'] = boxes
-        return error_of(test_tool, tiny_config, *args, **options)
+        checkpoint = trained / 'epoch_1.pth'
+        return error_of(test_tool, tiny_config, checkpoint, **options)
 
     boxes = tmp_path / 'boxes.json'
     assert f"'{boxes}' does not exist" in error()
@@ -187,10 +185,9 @@ def test_existing_results_are_kept(tiny_config, trained, tmp_path, error_of):
         assert f"{flag} 'a.txt' must end in ." in error_of(*args, 'a.txt')
 
 
-def test_weights_of_another_detector(detector, tmp_path, error_of):
+def test_weights_of_another_detector(detector, error_of):
     message = error_of(
         test_tool, detector, detector.with_name('iter_2.pth'),
-        '--work-dir', tmp_path,
         **{'model.roi_head.bbox_head.fc_out_channels': 4}
     )  # fmt: skip
     assert "another architecture than the config's MaskRCNN" in message

@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import re
+import shutil
 from functools import partial
 
 import pytest
@@ -105,18 +106,18 @@ def test_help_lets_mim_alone(tool):
 # ----------------------------------------------------------------- bad input
 
 
-def test_wrong_data_ends_training_before_it_starts(
-    tiny_config, toy_persons, tmp_path, error_of
-):
-    def error(**options):
-        return error_of(train_tool, tiny_config, '--work-dir', work_dir,
-                        **options)  # fmt: skip
+@pytest.fixture
+def error(tiny_config, error_of):
+    """The error of a training with some options."""
+    return partial(error_of, train_tool, tiny_config)
 
-    work_dir, wrong = tmp_path / 'work', tmp_path / 'wrong.json'
+
+def test_wrong_data_ends_training_before_it_starts(
+    error, toy_persons, tmp_path
+):
+    wrong = tmp_path / 'wrong.json'
     options = {'train_dataloader.dataset.ann_file': wrong}
     assert f"'{wrong}' does not exist" in error(**options)
-    wrong.touch()
-    assert f"'{wrong}' is empty" in error(**options)
     wrong.write_text('[1, 2')
     assert f"'{wrong}' is not JSON" in error(**options)
     source = toy_persons / 'annotations/person_keypoints_train.json'
@@ -128,80 +129,62 @@ def test_wrong_data_ends_training_before_it_starts(
     assert f'14 keypoints, but {place} has 17' in error(**options)
     options = {'val_dataloader.dataset.data_prefix.img': 'no/such'}
     assert "no/such' (val_dataloader.dataset" in error(**options)
-    options = {'model.backbone.type': 'ResNett'}
-    assert "'ResNett' at model.backbone.type" in error(**options)
-    assert "did you mean 'ResNet'" in error(**options)
-    assert not work_dir.exists()
+    message = error(**{'model.backbone.type': 'ResNett'})
+    assert "'ResNett' at model.backbone.type" in message
+    assert "did you mean 'ResNet'" in message
+    assert not (tmp_path / 'work').exists()
 
-
-def test_type_that_only_shows_when_it_is_built(
-    tiny_config, tmp_path, error_of
-):
-    place = 'optim_wrapper.constructor'
-    message = error_of(train_tool, tiny_config, '--work-dir', tmp_path,
-                       **{place: 'DefaultOptimWrapperConstruct'}
-                       )  # fmt: skip
-    assert f"unknown type 'DefaultOptimWrapperConstruct' at {place}" in message
-    assert "did you mean 'DefaultOptimWrapperConstructor'" in message
+    # This one only shows when it is built.
+    place, name = 'optim_wrapper.constructor', 'DefaultOptimWrapperConstruct'
+    message = error(**{place: name})
+    assert f"unknown type '{name}' at {place}" in message
+    assert f"did you mean '{name}or'" in message
 
 
 @pytest.mark.parametrize('num_workers', [0, 1])
 def test_unreadable_image_ends_the_run(
-    num_workers, tiny_config, toy_persons, tmp_path, error_of
+    num_workers, error, toy_persons, tmp_path
 ):
     images = tmp_path / 'images'
-    images.mkdir()
-    for path in (toy_persons / 'train').iterdir():
-        (images / path.name).write_bytes(path.read_bytes())
+    shutil.copytree(toy_persons / 'train', images)
     wrong = images / '000000000012.jpg'
     wrong.write_bytes(b'not a picture')
-    options = {
-        'train_dataloader.dataset.data_prefix.img': images,
-        'train_dataloader.num_workers': num_workers,
-    }
-    message = error_of(train_tool, tiny_config, '--work-dir',
-                       tmp_path / 'work', **options)  # fmt: skip
+    options = {'train_dataloader.dataset.data_prefix.img': images}
+    message = error(**options, **{'train_dataloader.num_workers': num_workers})
     assert message == f"image '{wrong}' cannot be decoded (13 bytes)\n"
     assert not list((tmp_path / 'work').glob('*.pth'))
 
 
-@pytest.mark.parametrize('tool', ['train', 'test'])
+@pytest.mark.parametrize('tool', [train_tool, test_tool])
 def test_checkpoint_of_another_architecture(
     tool, tiny_config, trained, tmp_path, error_of
 ):
     checkpoint = trained / 'epoch_1.pth'
-    args = ['--work-dir', tmp_path]
-    args += ['--resume', checkpoint] if tool == 'train' else []
-    first = [checkpoint] if tool == 'test' else []
-    module = dict(train=train_tool, test=test_tool)[tool]
-    message = error_of(module, tiny_config, *first, *args,
-                       **{'model.head.deconv_out_channels': '[8]',
-                          'model.head.deconv_kernel_sizes': '[4]'}
-                       )  # fmt: skip
+    args = ['--resume'] if tool is train_tool else []
+    options = {f'model.head.deconv_{key}': value for key, value in
+               (('out_channels', '[8]'), ('kernel_sizes', '[4]'))}  # fmt: skip
+    message = error_of(tool, tiny_config, *args, checkpoint, **options)
     assert f"'{checkpoint}' is of another architecture" in message
     assert 'unknown to the model: head.deconv_layers.3.weight' in message
     shapes = 'head.deconv_layers.0.weight [64, 16, 4, 4] for [64, 8, 4, 4]'
     assert f'of another shape: {shapes}' in message
-    assert not list(tmp_path.glob('*.pth'))
+    assert not list(tmp_path.glob('work/*.pth'))
 
 
 def test_weights_alone_cannot_be_resumed_from(
-    tiny_config, trained, tmp_path, error_of
+    tiny_config, trained, tmp_path, error
 ):
     weights = tmp_path / 'weights.pth'
     torch.save(read(trained / 'epoch_1.pth')['state_dict'], weights)
-    work_dir = ['--work-dir', tmp_path]
-    message = error_of(train_tool, tiny_config, *work_dir, '--resume', weights)
+    message = error('--resume', weights)
     assert 'cannot be resumed from, it lacks meta, message_hub' in message
     # but they can be started from
-    train(tiny_config, *work_dir, '--no-validate',
+    train(tiny_config, '--work-dir', tmp_path, '--no-validate',
           **{'load_from': weights, 'train_cfg.max_epochs': 1})  # fmt: skip
     assert (tmp_path / 'epoch_1.pth').exists()
 
 
-def test_a_training_state_of_another_shape(
-    tiny_config, trained, tmp_path, error_of
-):
+def test_a_training_state_of_another_shape(trained, tmp_path, error):
     checkpoint, odd = read(trained / 'epoch_1.pth'), tmp_path / 'odd.pth'
     for key, value, message in [
         ('message_hub', 5, "dict for 'message_hub', got int"),
@@ -210,61 +193,48 @@ def test_a_training_state_of_another_shape(
         ('meta', dict(epoch=1, iter='3'), "int for 'meta.iter', got str"),
     ]:
         torch.save({**checkpoint, key: value}, odd)
-        args = tiny_config, '--work-dir', tmp_path, '--resume', odd
-        assert f'expected {message}' in error_of(train_tool, *args)
+        assert f'expected {message}' in error('--resume', odd)
 
 
-@pytest.mark.parametrize('flag', ['test', 'resume', 'load_from', 'init_cfg'])
-def test_a_checkpoint_of_another_shape(flag, tiny_config, tmp_path, error_of):
+def pretrained(checkpoint) -> dict:
+    """The options for a backbone that begins with a checkpoint."""
+    init_cfg = 'model.backbone.init_cfg'
+    return {f'{init_cfg}.type': 'Pretrained',
+            f'{init_cfg}.checkpoint': checkpoint}  # fmt: skip
+
+
+def test_a_checkpoint_of_another_shape(tiny_config, tmp_path, error, error_of):
     path = tmp_path / 'odd.pth'
     torch.save(dict(state_dict=5, meta={}, message_hub={}, optimizer={}), path)
-    args, options = {
-        'test': ([path], {}),
-        'resume': (['--resume', path], {}),
-        'load_from': ([], dict(load_from=path)),
-        'init_cfg': (
-            [],
-            {
-                'model.backbone.init_cfg.type': 'Pretrained',
-                'model.backbone.init_cfg.checkpoint': path,
-            },
-        ),
-    }[flag]
-    args = tiny_config, *args, '--work-dir', tmp_path
-    tool = test_tool if flag == 'test' else train_tool
-    assert error_of(tool, *args, **options) == (
-        f"checkpoint '{path}': expected weights by name under 'state_dict', "
-        'got int\n'
-    )
+    for message in (
+        error_of(test_tool, tiny_config, path),
+        error('--resume', path),
+        error(load_from=path),
+        error(**pretrained(path)),
+    ):
+        assert message == (
+            f"checkpoint '{path}': expected weights by name under "
+            "'state_dict', got int\n"
+        )
 
 
-def test_weights_of_nothing_in_the_model(
-    tiny_config, trained, tmp_path, error_of
-):
+def test_weights_of_nothing_in_the_model(trained, error):
     # Its names begin with 'backbone.', which the user left out.
     checkpoint = trained / 'epoch_1.pth'
-    options = {
-        'model.backbone.init_cfg.type': 'Pretrained',
-        'model.backbone.init_cfg.checkpoint': checkpoint,
-    }
-    args = tiny_config, '--work-dir', tmp_path
-    message = error_of(train_tool, *args, **options)
+    message = error(**pretrained(checkpoint))
     assert f"'{checkpoint}' has none of the 100 tensors of ResNet" in message
     assert 'it has backbone.conv1.weight' in message
     assert 'expected conv1.weight' in message
 
 
-@pytest.mark.parametrize('tool', ['train', 'test'])
+@pytest.mark.parametrize('tool', [train_tool, test_tool])
 def test_a_work_dir_that_cannot_be_written(
     tool, tiny_config, trained, tmp_path, error_of, monkeypatch
 ):
-    tool, args = {
-        'train': (train_tool, []),
-        'test': (test_tool, [trained / 'epoch_2.pth']),
-    }[tool]
+    args = tool, tiny_config
+    args += () if tool is train_tool else (trained / 'epoch_2.pth',)
     # No folder can be in /proc, which says that it does not exist.
-    message = error_of(tool, tiny_config, *args, '--work-dir', '/proc/x')
-    assert message.startswith(
+    assert error_of(*args, work_dir='/proc/x').startswith(
         "folder '/proc/x' cannot be made or written to: "
     )
 
@@ -272,24 +242,24 @@ def test_a_work_dir_that_cannot_be_written(
         raise OSError(errno.ENOSPC, 'No space left on device')
 
     monkeypatch.setattr(Config, 'dump', full)
-    message = error_of(tool, tiny_config, *args, '--work-dir', tmp_path)
-    assert message == f"cannot write '{tmp_path}': No space left on device\n"
+    assert error_of(*args) == (
+        f"cannot write '{tmp_path / 'work'}': No space left on device\n"
+    )
 
 
 def test_wrong_command_lines(tiny_config, tmp_path, error_of):
     error = partial(error_of, train_tool)
     assert "config 'no.py' does not exist" in error('no.py')
     broken = tmp_path / 'broken.py'
-    broken.write_text('_base_ = "no.py"')
-    assert f'cannot read config {broken}' in error(broken)
-    broken.write_text('model = (')
-    assert f'cannot read config {broken}' in error(broken)
-    assert "checkpoint 'no.pth' does not exist" in error(
-        tiny_config, '--resume', 'no.pth'
-    )
-    assert "checkpoint 'no.pth' does not exist" in error_of(
-        test_tool, tiny_config, 'no.pth'
-    )
+    for text in ('_base_ = "no.py"', 'model = ('):
+        broken.write_text(text)
+        assert f'cannot read config {broken}' in error(broken)
+    for args in (
+        (train_tool, tiny_config, '--resume'),
+        (test_tool, tiny_config),
+    ):
+        message = error_of(*args, 'no.pth')
+        assert "checkpoint 'no.pth' does not exist" in message
     wrong = {'param_scheduler.7.gamma': 1}
     assert '--cfg-options' in error(tiny_config, **wrong)
     assert '--auto-scale-lr needs' in error(tiny_config, '--auto-scale-lr')
@@ -303,9 +273,9 @@ def test_wrong_command_lines(tiny_config, tmp_path, error_of):
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason='there is a GPU')
-def test_amp_without_a_gpu(tiny_config, tmp_path, capsys, error_of):
+def test_amp_without_a_gpu(tiny_config, tmp_path, capsys, error, error_of):
     message = '--amp float16 needs a GPU'
-    assert message in error_of(train_tool, tiny_config, '--amp', 'float16')
+    assert message in error('--amp', 'float16')
     half = tmp_path / 'half.py'
     half.write_text(
         f"_base_ = '{tiny_config}'\n"
@@ -349,11 +319,10 @@ def test_detector_is_trained_and_resumed(detector, tmp_path):
 def test_wrong_data_of_a_detector(
     detector_config, toy_persons, tmp_path, error_of
 ):
-    def error(**options):
-        args = detector_config, '--work-dir', work_dir
-        return error_of(train_tool, *args, **options)
-
-    work_dir, wrong = tmp_path / 'work', tmp_path / 'wrong.json'
+    error, wrong = (
+        partial(error_of, train_tool, detector_config),
+        tmp_path / 'a',
+    )
     options = {'train_dataloader.dataset.ann_file': wrong}
     assert f"'{wrong}' does not exist" in error(**options)
     source = toy_persons / 'annotations/person_keypoints_train.json'
@@ -366,27 +335,21 @@ def test_wrong_data_of_a_detector(
     assert "no/such' (val_dataloader.dataset" in error(**options)
     options = {'model.roi_head.type': 'StandardRoIHed'}
     assert "did you mean 'StandardRoIHead'" in error(**options)
-    assert not work_dir.exists()
+    assert not (tmp_path / 'work').exists()
 
-    images = tmp_path / 'images'
-    images.mkdir()
     for path in (toy_persons / 'train').iterdir():
-        (images / path.name).write_bytes(b'not a picture')
-    options = {'train_dataloader.dataset.data_prefix.img': images}
-    message = error(**options)
+        (tmp_path / path.name).write_bytes(b'not a picture')
+    message = error(**{'train_dataloader.dataset.data_prefix.img': tmp_path})
     assert message.endswith(".jpg' cannot be decoded (13 bytes)\n")
 
 
 def test_what_a_detector_cannot_draw(detector_config, error_of):
-    def error(tool, *args):
-        return error_of(tool, detector_config, *args)
-
-    checkpoint = __file__  # any file
-    message = error(train_tool, '--show-dir', 'pictures')
+    message = error_of(train_tool, detector_config, '--show-dir', 'pictures')
     assert '--show-dir pictures: MMDetection draws validations into' in message
-    message = error(test_tool, checkpoint, '--show', '--interval', 2)
+    error = partial(error_of, test_tool, detector_config, __file__)
+    message = error('--show', '--interval', 2)
     assert '--interval 2: MMDetection draws every image' in message
-    message = error(test_tool, checkpoint, '--badcase')
+    message = error('--badcase')
     assert '--badcase is for the pose models of MMPose' in message
     cfg = configure(train_tool, detector_config, '--show', '--interval', 2)
     hook = cfg.default_hooks.visualization

@@ -89,17 +89,10 @@ def left(folder: Path):
 def test_the_rate_is_in_the_corner(demo, frames, clock, capsys):
     out = demo(frames, 'out', *NOBODY)
     assert left(out) == ['frame10.png', 'frame2.png', 'frame3.png']
-    for name, rate in [
-        ('frame2.png', '10.0'),
-        ('frame3.png', '5.0'),
-        ('frame10.png', '2.5'),
-    ]:
+    for i, rate in ((2, '10.0'), (3, '5.0'), (10, '2.5')):
+        name = f'frame{i}.png'
         drawn = cv2.imread(str(out / name))
         plain = enlarged(cv2.imread(str(frames / name)))
-        changed = difference(drawn, plain) > 0
-        assert changed[:50, :200].sum() > 1000
-        assert not changed[50:].any()
-        assert not changed[:, 200:].any()
         np.testing.assert_array_equal(drawn, draw_label(plain, f'{rate} FPS'))
     printed = capsys.readouterr()
     assert printed.out.endswith(f'3 frames, median 5.0 FPS: {out}\n')
@@ -238,16 +231,6 @@ def test_inputs_are_not_replaced(demo, frames, video, tmp_path):
         with pytest.raises(InputError, match=message):
             demo(source, out, *options, '--overwrite', model=models)
     assert {p: p.read_bytes() for p in tmp_path.rglob('*.*')} == before
-
-
-def test_outputs_beside_the_input(demo, frames, video, tmp_path):
-    before = video.read_bytes()
-    poses = ['--predictions', frames / 'poses.json', '--overwrite']
-    demo(video, tmp_path, *poses, '--max-frames', 1)
-    assert left(tmp_path) == ['000001.jpg', 'frames', 'video.avi']
-    assert video.read_bytes() == before
-    demo(frames, 'frames/out', *poses, '--max-frames', 1)
-    assert left(frames / 'out') == ['frame2.png']
 
 
 def last_line(capsys) -> str:

@@ -42,14 +42,9 @@ def _check_unique(objects: Objects) -> Tuple[np.ndarray, np.ndarray]:
 def _find_partners(
     table: CocoTable, key: str, ids: np.ndarray, good: np.ndarray, name: str
 ) -> np.ndarray:
-    """The index of the object that each annotation names, -1 for none.
+    """The index of the object whose id each annotation has, -1 for none.
 
-    Args:
-        table (CocoTable): The file.
-        key (str): Under which annotations have the ids of the objects.
-        ids (np.ndarray): The ids of all objects, (M,).
-        good (np.ndarray): Which of them are ids, (M,).
-        name (str): The objects in a message.
+    ``ids`` (M,) are those of all objects; ``good`` (M,) says which are some.
     """
     named, known = table.annotations.whole(key)
     index = np.flatnonzero(good)

@@ -62,14 +62,10 @@ def _check_polygons(
     wrong: np.ndarray,
     without: np.ndarray,
 ) -> None:
-    """Check segmentations that are lists.
+    """Check the segmentations that are lists; mark them in two masks (N,).
 
-    Args:
-        table (CocoTable): The file.
-        values (Sequence[Any]): The segmentations of all N annotations.
-        index (np.ndarray): Which of them are lists.
-        wrong (np.ndarray): Those that are wrong are marked in it, bool (N,).
-        without (np.ndarray): And in this one, those that none is left of.
+    ``wrong`` are those that are no polygons, ``without`` those of which no
+    polygon is left.
     """
     lists = [values[i] for i in index.tolist()]
     owner = np.repeat(index, list(map(len, lists)))
@@ -109,13 +105,8 @@ def _check_outlines(
     """Check that polygons are near their images, and can be filled.
 
     COCO's library walks along the outline, also where it is outside the
-    image, and keeps each step.
-
-    Args:
-        table (CocoTable): The file.
-        owner (np.ndarray): The annotation of each polygon, (M,).
-        lengths (np.ndarray): The number of points of each polygon, (M,).
-        xy (np.ndarray): The points of all polygons, (P, 2).
+    image, and keeps each step. Each of M polygons has an annotation as its
+    ``owner`` and a number of points; ``xy`` are the points of all, (P, 2).
     """
     if not len(owner):
         return

@@ -4,7 +4,6 @@ import pytest
 import xtcocotools.mask as cocomask
 from hypothesis import given
 from hypothesis import strategies as st
-from mmpose.datasets.transforms import BottomupGetHeatmapMask
 
 from mmpose_ext.datasets.transforms import BottomupGridMask
 
@@ -50,12 +49,6 @@ def test_every_format_is_masked(kind):
     expected[1:5, 2:4] = False
     assert mask.dtype == bool
     np.testing.assert_array_equal(mask, expected)
-
-
-def test_mmpose_leaves_run_lengths_in():
-    """The reason for a transform of ours."""
-    results = BottomupGetHeatmapMask()(make_results(run_lengths(False)))
-    assert results['heatmap_mask'].all()
 
 
 @given(seed=st.integers(0, 2**31), stride=st.sampled_from([1, 2, 4, 8]))
@@ -155,7 +148,6 @@ def test_without_heatmaps_it_is_that_of_the_input():
     results = make_results(POLYGON, warp_mat=[[0.5, 0, 8], [0, 0.5, 0]])
     del results['heatmaps']
     results['input_size'] = [32, 20]
-    theirs = BottomupGetHeatmapMask()(dict(results, input_size=(32, 20)))
     mask = BottomupGridMask()(results)['heatmap_mask']
     # The image covers columns 8 to 27 of rows 0 to 11, the crowd in it
     # columns 12 to 15 of rows 2 to 9.
@@ -163,7 +155,6 @@ def test_without_heatmaps_it_is_that_of_the_input():
     expected[:12, 8:28] = True
     expected[2:10, 12:16] = False
     np.testing.assert_array_equal(mask, expected)
-    assert theirs['heatmap_mask'].shape == mask.shape
 
 
 def test_heatmaps_of_several_levels():
@@ -172,10 +163,8 @@ def test_heatmaps_of_several_levels():
     levels = [np.zeros((3, 6, 10)), np.zeros((3, 3, 5)), np.zeros((1, 24, 40))]
     results['heatmaps'] = levels
     masks = BottomupGridMask()(results)['heatmap_mask']
-    theirs = BottomupGetHeatmapMask()(results.copy())['heatmap_mask']
-    assert isinstance(masks, list) and isinstance(theirs, list)
+    assert isinstance(masks, list)
     assert [mask.shape for mask in masks] == [(6, 10), (3, 5), (24, 40)]
-    assert [mask.shape for mask in theirs] == [(6, 10), (3, 5), (24, 40)]
     for mask, maps in zip(masks, levels):
         alone = BottomupGridMask()(dict(results, heatmaps=maps))
         np.testing.assert_array_equal(mask, alone['heatmap_mask'])

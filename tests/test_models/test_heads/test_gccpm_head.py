@@ -110,36 +110,6 @@ def test_network_by_torchs_functions_alone(
     torch.testing.assert_close(actual, expected)
 
 
-def test_context_modules_stand_where_they_should():
-    def found(head):
-        return [
-            name
-            for name, module in head.named_modules()
-            if type(module).__name__ == 'PyramidPoolingContext'
-        ]
-
-    context = dict(type='PyramidPoolingContext', mid_channels=2)
-    per_stage = make_head(context=context)
-    assert found(per_stage) == [
-        'refinement_stages.0.context',
-        'refinement_stages.1.context',
-    ]
-    # It sees features and heatmaps.
-    assert per_stage.refinement_stages[0].context.fuse.out_channels == 5 + 4
-    once = make_head(context=context, context_position='features')
-    assert found(once) == ['context']
-    assert once.context.fuse.out_channels == 5
-    assert not found(make_head(context=None))
-
-
-def test_heatmaps_start_near_zero():
-    torch.manual_seed(0)
-    head = make_head()
-    head.init_weights()
-    for heatmaps in head((torch.randn(2, 6, 8, 8),)):
-        assert 0 < heatmaps.abs().max() < 0.1
-
-
 def test_refuses_wrong_arguments():
     for argument, wrong in (
         *(('num_stages', 0), ('out_channels', 0), ('initial_channels', 0)),

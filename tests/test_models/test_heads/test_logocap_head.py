@@ -2,35 +2,10 @@
 
 from math import exp
 
+import logocap_reference as ref
 import numpy as np
 import pytest
 import torch
-from logocap_reference import (
-    FLIP_INDICES,
-    RADIUS,
-    SIGMAS,
-    STEPS,
-    TARGET,
-    TINY,
-    convolve,
-    enlarge,
-    find_centers,
-    make_feats,
-    make_head,
-    make_maps,
-    make_samples,
-    make_targets,
-    make_tiny_head,
-    make_tiny_maps,
-    make_tiny_sample,
-    read_pose,
-    refine,
-    sample,
-    spacing,
-    stub_forward,
-    take_codes,
-    take_window,
-)
 from mmpose.registry import MODELS
 from torch.testing import assert_close
 
@@ -45,31 +20,31 @@ from mmpose_ext.models.heads.logocap_targets import (
 def predict_image(head, heatmaps, offsets, embedding):
     """Poses and scores of one image, in the order of the centres."""
     state = head.refinement.state_dict()
-    large = enlarge(heatmaps)
-    centers = find_centers(large[-1])[:4]
+    large = ref.enlarge(heatmaps)
+    centers = ref.find_centers(large[-1])[:4]
     poses, scores = [], []
     for i, (center, *place) in enumerate(centers):
         if i and center < 0.01:
             continue
-        pose = read_pose(offsets, *place)
-        local = refine(state, take_codes(embedding, pose)[None])[0]
+        pose = ref.read_pose(offsets, *place)
+        local = ref.refine(state, ref.take_codes(embedding, pose)[None])[0]
         local = local.clamp(0, 1)
         moved, values = [], []
         for k, (x, y) in enumerate(pose):
             if head.adaptation == 'full':
-                out = convolve(take_window(large[k], x, y), local[k])
+                out = ref.convolve(ref.take_window(large[k], x, y), local[k])
                 order = out.flatten().argsort(descending=True)[:2].tolist()
                 first, second = (out.flatten()[j].item() for j in order)
-                (y1, x1), (y2, x2) = (divmod(j, len(STEPS)) for j in order)
-                x += 0.75 * x1 + 0.25 * x2 - RADIUS
-                y += 0.75 * y1 + 0.25 * y2 - RADIUS
+                (y1, x1), (y2, x2) = (divmod(j, len(ref.STEPS)) for j in order)
+                x += 0.75 * x1 + 0.25 * x2 - ref.RADIUS
+                y += 0.75 * y1 + 0.25 * y2 - ref.RADIUS
                 value = 0.75 * first + 0.25 * second
             else:
                 if head.adaptation == 'partial':
                     row, column = divmod(local[k].argmax().item(), 5)
-                    x += (column - 2) * spacing(k)
-                    y += (row - 2) * spacing(k)
-                value = sample(large[k], x, y)
+                    x += (column - 2) * ref.spacing(k)
+                    y += (row - 2) * ref.spacing(k)
+                value = ref.sample(large[k], x, y)
             moved.append((x, y))
             values.append(value * center)
         if np.mean(values) > 0:
@@ -83,8 +58,8 @@ def predict_image(head, heatmaps, offsets, embedding):
 
 @pytest.mark.parametrize('adaptation', ['full', 'partial', 'none'])
 def test_decode_equals_the_rules(adaptation):
-    head = make_head(adaptation=adaptation).eval()
-    maps = make_maps()
+    head = ref.make_head(adaptation=adaptation).eval()
+    maps = ref.make_maps()
     with torch.no_grad():
         results = head.decode(maps)
         expected = [predict_image(head, *image) for image in zip(*maps)]
@@ -98,8 +73,8 @@ def test_decode_equals_the_rules(adaptation):
 
 
 def test_forward_is_the_branches():
-    head = make_head().eval()
-    (x,) = make_feats()
+    head = ref.make_head().eval()
+    (x,) = ref.make_feats()
     maps = head.forward((torch.zeros(2, 5, 1, 1, dtype=torch.double), x))
     for name, channels, found in zip(
         ('heatmap', 'offset', 'embedding'), (4, 6, 2), maps
@@ -109,19 +84,21 @@ def test_forward_is_the_branches():
 
 
 def test_flip_test_averages_heatmaps_and_offsets_only():
-    head = make_head().eval()
-    feats, mirrored = make_feats(), make_feats()
+    head = ref.make_head().eval()
+    feats, mirrored = ref.make_feats(), ref.make_feats()
     with torch.no_grad():
         heatmaps, offsets, embedding = head.forward(feats)
         other_heatmaps, other_offsets, _ = head.forward(mirrored)
         for i, j in enumerate([1, 0, 2, 3]):
             heatmaps[:, i] += other_heatmaps[:, j].flip(-1)
-        for i, j in enumerate(FLIP_INDICES):
+        for i, j in enumerate(ref.FLIP_INDICES):
             offsets[:, 2 * i] -= other_offsets[:, 2 * j].flip(-1)
             offsets[:, 2 * i + 1] += other_offsets[:, 2 * j + 1].flip(-1)
         expected = head.decode((heatmaps / 2, offsets / 2, embedding))
         cfg = dict(flip_test=True, output_heatmaps=True)
-        results, fields = head.predict([feats, mirrored], make_samples(), cfg)
+        results, fields = head.predict(
+            [feats, mirrored], ref.make_samples(), cfg
+        )
     for a, b, field, h, o in zip(results, expected, fields, heatmaps, offsets):
         assert_close(field.heatmaps, h / 2)
         assert_close(field.offsets, o / 2)
@@ -129,10 +106,10 @@ def test_flip_test_averages_heatmaps_and_offsets_only():
 
 
 def test_no_centre_is_an_empty_result():
-    heatmaps, *others = make_maps()
+    heatmaps, *others = ref.make_maps()
     heatmaps[:, -1] = -1
-    head = stub_forward(make_head().eval(), (heatmaps, *others))
-    results = head.predict(None, make_samples(), dict(nms_dist_thr=0.05))
+    head = ref.stub_forward(ref.make_head().eval(), (heatmaps, *others))
+    results = head.predict(None, ref.make_samples(), dict(nms_dist_thr=0.05))
     for result in results:
         assert result.keypoints.shape == (0, 3, 2)
         assert result.keypoint_scores.shape == (0, 3)
@@ -142,24 +119,24 @@ def test_no_centre_is_an_empty_result():
 @pytest.mark.parametrize('thr', ['nms_dist_thr', 'nms_oks_thr'])
 def test_nms_of_the_predicted_poses(thr):
     """The same from two centres."""
-    head = make_tiny_head(adaptation='none').eval()
-    heatmaps, *others = make_tiny_maps([(0.5, 4, 6), (0.25, 12, 6)])
+    head = ref.make_tiny_head(adaptation='none').eval()
+    heatmaps, *others = ref.make_tiny_maps([(0.5, 4, 6), (0.25, 12, 6)])
     for k, x in enumerate((2, 8, 14)):
         for place in (4, 12):
             others[0][0, 2 * k, 6, place] = place - x
             heatmaps[0, k, 6, x] = 0.5
-    head = stub_forward(head, (heatmaps, *others))
-    (both,) = head.predict(None, make_samples(1), {})
-    (one,) = head.predict(None, make_samples(1), {thr: 0.05})
+    head = ref.stub_forward(head, (heatmaps, *others))
+    (both,) = head.predict(None, ref.make_samples(1), {})
+    (one,) = head.predict(None, ref.make_samples(1), {thr: 0.05})
     assert both.bbox_scores.tolist() == [0.25, 0.125]
     assert one.bbox_scores.tolist() == [0.25]
 
 
 def test_autocast_changes_the_refinement_only():
     """Initial poses, windows and peaks are of full precision."""
-    maps = tuple(m.float() for m in make_maps())
+    maps = tuple(m.float() for m in ref.make_maps())
     for adaptation, tolerance in (('none', 0), ('full', 0.75)):
-        head = make_head(adaptation=adaptation).float().eval()
+        head = ref.make_head(adaptation=adaptation).float().eval()
         with torch.no_grad():
             exact = head.decode(maps)
             with torch.autocast('cpu', torch.bfloat16):
@@ -172,8 +149,8 @@ def test_autocast_changes_the_refinement_only():
 
 
 def test_a_network_of_half_precision():
-    head = make_head().bfloat16().eval()
-    feats = (make_feats()[0].bfloat16(),)
+    head = ref.make_head().bfloat16().eval()
+    feats = (ref.make_feats()[0].bfloat16(),)
     with torch.no_grad():
         results = head.decode(head.forward(feats))
     assert all(np.isfinite(r.keypoints).all() for r in results)
@@ -185,9 +162,11 @@ def test_a_network_of_half_precision():
 
 def test_losses_equal_the_rules():
     """The refinement in training, unclamped; and its convolution."""
-    head = make_head(match_thr=0.05, oks_loss_weight=3, window_loss_weight=2)
-    samples = make_targets(batch=3)
-    heatmaps, offsets, embedding = make_maps(batch=3)
+    head = ref.make_head(
+        match_thr=0.05, oks_loss_weight=3, window_loss_weight=2
+    )
+    samples = ref.make_targets(batch=3)
+    heatmaps, offsets, embedding = ref.make_maps(batch=3)
     # One image whose centre points at its person.
     heatmaps[0] = samples[0].gt_fields.heatmaps
     offsets[0] = samples[0].gt_fields.offsets + 0.1 * offsets[0]
@@ -196,18 +175,20 @@ def test_losses_equal_the_rules():
         *(head.decoder, head.expansion.grid, head.match_thr),
     )
     pairs = list(zip(matches.image.tolist(), matches.poses.tolist()))
-    codes = torch.stack([take_codes(embedding[i], p) for i, p in pairs])
-    local = refine(head.refinement.state_dict(), codes, training=True)
-    windows = torch.empty(len(pairs), 3, len(STEPS), len(STEPS)).double()
+    codes = torch.stack([ref.take_codes(embedding[i], p) for i, p in pairs])
+    local = ref.refine(head.refinement.state_dict(), codes, training=True)
+    windows = torch.empty(
+        len(pairs), 3, len(ref.STEPS), len(ref.STEPS)
+    ).double()
     for n, (i, pose) in enumerate(pairs):
         for k, (x, y) in enumerate(pose):
-            window = take_window(enlarge(heatmaps[i])[k], x, y)
-            windows[n, k] = convolve(window, local[n, k])
-    losses = stub_forward(head, (heatmaps, offsets, embedding)).loss(
+            window = ref.take_window(ref.enlarge(heatmaps[i])[k], x, y)
+            windows[n, k] = ref.convolve(window, local[n, k])
+    losses = ref.stub_forward(head, (heatmaps, offsets, embedding)).loss(
         None, samples
     )
     assert_close(losses['loss_oks'], 3 * oks_loss(local, matches))
-    expected = 2 * window_loss(windows, matches, TARGET)
+    expected = 2 * window_loss(windows, matches, ref.TARGET)
     assert_close(losses['loss_window'], expected)
     assert losses['loss_oks'] > 0 and losses['loss_window'] > 0
 
@@ -225,9 +206,9 @@ def test_losses_equal_the_rules():
 )
 def test_every_trained_parameter_gets_a_gradient(adaptation, names):
     """Also where nobody is to be found, for the sake of other processes."""
-    head = make_head(adaptation=adaptation)
-    samples = make_targets(batch=3)[2:]
-    losses = head.loss(make_feats(1), samples)
+    head = ref.make_head(adaptation=adaptation)
+    samples = ref.make_targets(batch=3)[2:]
+    losses = head.loss(ref.make_feats(1), samples)
     assert set(losses) == names
     sum(losses.values()).backward()
     for name, parameter in head.named_parameters():
@@ -242,13 +223,13 @@ def test_every_trained_parameter_gets_a_gradient(adaptation, names):
 
 
 def test_window_loss_reaches_heatmaps_embedding_and_refinement_only():
-    head = make_head(match_thr=0.05)
-    samples = make_targets(batch=1)
-    heatmaps, offsets, embedding = make_maps(batch=1)
+    head = ref.make_head(match_thr=0.05)
+    samples = ref.make_targets(batch=1)
+    heatmaps, offsets, embedding = ref.make_maps(batch=1)
     heatmaps[0] = samples[0].gt_fields.heatmaps
     offsets[0] = samples[0].gt_fields.offsets + 0.2
     maps = [m.requires_grad_() for m in (heatmaps, offsets, embedding)]
-    loss = stub_forward(head, maps).loss(None, samples)['loss_window']
+    loss = ref.stub_forward(head, maps).loss(None, samples)['loss_window']
     loss.backward()
     assert maps[0].grad[:, :-1].abs().max() > 0
     assert maps[0].grad[:, -1].abs().max() == 0  # the centres
@@ -259,10 +240,10 @@ def test_window_loss_reaches_heatmaps_embedding_and_refinement_only():
 
 def test_loss_gradients():
     """In every map, through windows, codes, refinement and convolution."""
-    head = make_head(match_thr=0.05).eval()
-    samples = make_targets(batch=1)
+    head = ref.make_head(match_thr=0.05).eval()
+    samples = ref.make_targets(batch=1)
     target = samples[0].gt_fields
-    heatmaps, offsets, embedding = make_maps(batch=1)
+    heatmaps, offsets, embedding = ref.make_maps(batch=1)
     # Away from equal peaks, where the centres would change.
     heatmaps = (target.heatmaps + 0.01 * heatmaps).requires_grad_()
     offsets = target.offsets + 0.3
@@ -270,7 +251,7 @@ def test_loss_gradients():
 
     def loss(heatmaps, embedding):
         maps = heatmaps, offsets[None], embedding
-        losses = stub_forward(head, maps).loss(None, samples)
+        losses = ref.stub_forward(head, maps).loss(None, samples)
         return losses['loss_oks'], losses['loss_window']
 
     assert torch.autograd.gradcheck(
@@ -279,9 +260,9 @@ def test_loss_gradients():
 
 
 def test_losses_under_autocast():
-    head = make_head(match_thr=0.05).float()
-    samples = make_targets(batch=1)
-    feats = (make_feats(1)[0].float(),)
+    head = ref.make_head(match_thr=0.05).float()
+    samples = ref.make_targets(batch=1)
+    feats = (ref.make_feats(1)[0].float(),)
     exact = head.loss(feats, samples)
     with torch.autocast('cpu', torch.bfloat16):
         rough = head.loss(feats, samples)
@@ -308,11 +289,11 @@ def tiny_oks(k, distance, area=1000):
 @pytest.mark.parametrize('with_nobody', [False, True])
 def test_losses_by_hand(with_nobody):
     """A pose 1 px to the left of its person; in the second image nobody."""
-    maps = make_tiny_maps([(0.5, 10, 6)], [(0.5, 2, 2)])
-    samples = [make_tiny_sample((11, 6)), make_tiny_sample()]
+    maps = ref.make_tiny_maps([(0.5, 10, 6)], [(0.5, 2, 2)])
+    samples = [ref.make_tiny_sample((11, 6)), ref.make_tiny_sample()]
     if not with_nobody:
         maps, samples = [m[:1] for m in maps], samples[:1]
-    head = stub_forward(make_tiny_head(max_instances=1), maps)
+    head = ref.stub_forward(ref.make_tiny_head(max_instances=1), maps)
     # The refinement predicts 0.25 everywhere.
     torch.nn.init.zeros_(head.refinement[-1].weight)
     torch.nn.init.constant_(head.refinement[-1].bias, 0.25)
@@ -348,8 +329,8 @@ def test_losses_by_hand(with_nobody):
 
 def test_centres_that_are_kept():
     """Those whose score reaches the codec's threshold, or the best one."""
-    head = make_tiny_head(max_instances=4, adaptation='none').eval()
-    heatmaps, *others = make_tiny_maps(
+    head = ref.make_tiny_head(max_instances=4, adaptation='none').eval()
+    heatmaps, *others = ref.make_tiny_maps(
         [(0.25, 3, 5), (0.5, 11, 6), (0.2, 8, 2)]
     )
     heatmaps[0, :3] = torch.tensor([1.0, 0.5, 0.25]).view(3, 1, 1)
@@ -369,10 +350,10 @@ def test_centres_that_are_kept():
 )
 def test_predictions_of_the_refinement_are_cut(predicted, used):
     """To [0, 1]; a window with one peak of 1 is spread over 5 x 5 px."""
-    head = make_tiny_head(max_instances=1).eval()
+    head = ref.make_tiny_head(max_instances=1).eval()
     torch.nn.init.zeros_(head.refinement[-1].weight)
     torch.nn.init.constant_(head.refinement[-1].bias, predicted)
-    heatmaps, *others = make_tiny_maps([(0.5, 8, 6)])
+    heatmaps, *others = ref.make_tiny_maps([(0.5, 8, 6)])
     heatmaps[0, :3, 6, 8] = 1
     (result,) = head.decode((heatmaps, *others))
     assert len(result) == (used > 0)
@@ -386,8 +367,8 @@ def test_defaults_are_those_of_the_official_implementation():
     head = LOGOCAPHead(
         in_channels=48,
         num_keypoints=3,
-        decoder=TINY,
-        expansion=dict(type='KeypointExpansion', sigmas=SIGMAS),
+        decoder=ref.TINY,
+        expansion=dict(type='KeypointExpansion', sigmas=ref.SIGMAS),
     )
     shapes = {k: tuple(v.shape) for k, v in head.state_dict().items()}
     for name, shape in {
@@ -418,9 +399,9 @@ def test_defaults_are_those_of_the_official_implementation():
 
 def test_exported_parts():
     for adaptation in ('full', 'partial'):
-        head = make_tiny_head(adaptation=adaptation)
+        head = ref.make_tiny_head(adaptation=adaptation)
         assert head.exported_parts == ('refinement',)
-    assert make_tiny_head(adaptation='none').exported_parts == ()
+    assert ref.make_tiny_head(adaptation='none').exported_parts == ()
 
 
 # -- Bad input ---------------------------------------------------------------
@@ -428,28 +409,28 @@ def test_exported_parts():
 
 def test_wrong_arguments():
     with pytest.raises(ValueError, match='adaptation must be one of'):
-        make_head(adaptation='half')
+        ref.make_head(adaptation='half')
     with pytest.raises(ValueError, match='sigmas of 3 keypoints, the head 14'):
-        make_head(num_keypoints=14)
+        ref.make_head(num_keypoints=14)
     with pytest.raises(ValueError, match=r'match_thr must .* got 1\.1'):
-        make_head(match_thr=1.1)
+        ref.make_head(match_thr=1.1)
 
 
-def test_wrong_test_cfg():
-    head = make_head().eval()
-    with pytest.raises(ValueError, match='one scale'):
-        head.predict(make_feats(), make_samples(), dict(multiscale_test=True))
-    with pytest.raises(ValueError, match='nms_dist_thr and nms_oks_thr'):
-        head.predict(
-            make_feats(),
-            make_samples(),
+@pytest.mark.parametrize(
+    ('cfg', 'message'),
+    [
+        (dict(multiscale_test=True), 'one scale'),
+        (
             dict(nms_dist_thr=0.05, nms_oks_thr=0.9),
-        )
-    samples = [*make_samples(1), *make_samples(1, input_size=(64, 32))]
-    with pytest.raises(ValueError, match=r'\(40, 32\), \(64, 32\)'):
-        head.predict(
-            [make_feats(), make_feats()], samples, dict(flip_test=True)
-        )
+            'nms_dist_thr and nms_oks_thr',
+        ),
+        (dict(flip_test=True), r'\(40, 32\), \(64, 32\)'),
+    ],
+)
+def test_wrong_test_cfg(cfg, message):
+    samples = [*ref.make_samples(1), *ref.make_samples(1, input_size=(64, 32))]
+    with pytest.raises(ValueError, match=message):
+        ref.make_head().predict(None, samples, cfg)
 
 
 @pytest.mark.parametrize('value', [torch.nan, -torch.inf])
@@ -459,14 +440,14 @@ def test_wrong_test_cfg():
      (2, 'the embedding')],
 )  # fmt: skip
 def test_what_is_not_finite_is_named(index, name, value):
-    maps = make_maps()
+    maps = ref.make_maps()
     maps[index][1, -2, 3, 4] = value
-    head = stub_forward(make_head(), maps)
+    head = ref.stub_forward(ref.make_head(), maps)
     with pytest.raises(ValueError, match=f'^{name} holds NaN'):
         head.decode(maps)
     if index < 2:
         with pytest.raises(ValueError, match=f'^{name} holds NaN'):
-            head.loss(None, make_targets())
+            head.loss(None, ref.make_targets())
 
 
 def test_fourteen_keypoints():
@@ -486,5 +467,7 @@ def test_fourteen_keypoints():
         )
     ).eval()
     with torch.no_grad():
-        (poses,) = head.predict((torch.randn(1, 8, 16, 16),), make_samples(1))
+        (poses,) = head.predict(
+            (torch.randn(1, 8, 16, 16),), ref.make_samples(1)
+        )
     assert poses.keypoints.shape[1:] == (14, 2)

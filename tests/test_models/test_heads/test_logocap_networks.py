@@ -24,7 +24,7 @@ def test_branch(outputs):
     if outputs:
         expected = F.conv2d(expected, state['3.weight'], state['3.bias'])
     assert_close(branch(x), expected)
-    assert expected.shape[1] == outputs or 4
+    assert expected.shape == (2, outputs or 4, 3, 4)
 
 
 @pytest.mark.parametrize('training', [True, False])

@@ -1,17 +1,7 @@
+import logocap_reference as ref
 import numpy as np
 import pytest
 import torch
-from logocap_reference import (
-    RADIUS,
-    SIGMA,
-    SIGMAS,
-    convolve,
-    enlarge,
-    make_maps,
-    sample,
-    take_codes,
-    take_window,
-)
 from torch.testing import assert_close
 
 from mmpose_ext.codecs import KeypointExpansion
@@ -22,9 +12,9 @@ from mmpose_ext.models.layers.keypoint_sampling import sample_codes
 IMAGE = torch.tensor([1, 0, 1])
 
 
-def make_search(sigmas=SIGMAS, ksize=5, stride=4):
+def make_search(sigmas=ref.SIGMAS, ksize=5, stride=4):
     grid = KeypointExpansion(sigmas, ksize).grid
-    return ContextSearch(grid, stride, RADIUS, SIGMA)
+    return ContextSearch(grid, stride, ref.RADIUS, ref.SIGMA)
 
 
 def make_poses():
@@ -34,11 +24,11 @@ def make_poses():
 
 
 def test_local_codes_are_samples_of_the_embedding():
-    _, _, embedding = make_maps()
+    _, _, embedding = ref.make_maps()
     poses = make_poses()
     codes = make_search().local_codes(embedding, IMAGE, poses)
     for i, image in enumerate(IMAGE):
-        expected = take_codes(embedding[image], poses[i].tolist())
+        expected = ref.take_codes(embedding[image], poses[i].tolist())
         assert_close(codes[i], expected)
     half = embedding.bfloat16()
     half = make_search().local_codes(half, IMAGE, poses.float())
@@ -54,22 +44,24 @@ def test_grids_that_reach_far(monkeypatch):
         lambda *args: spans.append(args[-1]) or sample_codes(*args),
     )
     search = make_search((0.01, 0.02, 0.04), ksize=3)  # 1, 2 and 4 px apart
-    search.local_codes(make_maps()[2], IMAGE, make_poses())
+    search.local_codes(ref.make_maps()[2], IMAGE, make_poses())
     assert spans == [2]  # 2 steps of 4 px, in cells of 4 px
 
 
 def test_adapted_windows_and_values():
-    heatmaps, *_ = make_maps()
+    heatmaps, *_ = ref.make_maps()
     poses = make_poses()
     local = torch.rand(3, 3, 5, 5, dtype=torch.double)
     windows = make_search().adapt(heatmaps, IMAGE, poses, local)
     values = make_search().values(heatmaps, IMAGE, poses)
     for i, image in enumerate(IMAGE):
-        large = enlarge(heatmaps[image])
+        large = ref.enlarge(heatmaps[image])
         for k, (x, y) in enumerate(poses[i].tolist()):
-            window = take_window(large[k], x, y)
-            assert_close(windows[i, k], convolve(window, local[i, k]))
-            assert values[i, k].item() == pytest.approx(sample(large[k], x, y))
+            window = ref.take_window(large[k], x, y)
+            assert_close(windows[i, k], ref.convolve(window, local[i, k]))
+            assert values[i, k].item() == pytest.approx(
+                ref.sample(large[k], x, y)
+            )
 
 
 def test_poses_of_a_batch():

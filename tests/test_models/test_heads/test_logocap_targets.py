@@ -1,20 +1,9 @@
 from math import exp
 
+import logocap_reference as ref
 import numpy as np
 import pytest
 import torch
-from logocap_reference import (
-    enlarge,
-    find_centers,
-    make_head,
-    make_maps,
-    make_targets,
-    make_tiny_head,
-    make_tiny_maps,
-    make_tiny_sample,
-    match,
-    read_pose,
-)
 from torch.testing import assert_close
 
 from mmpose_ext.models.heads.logocap_targets import (
@@ -39,7 +28,7 @@ def match_with(head, maps, samples):
 
 
 def test_targets_of_all_samples():
-    samples = make_targets()
+    samples = ref.make_targets()
     heatmaps, weights, *offsets = stack_targets(samples)
     for i, sample in enumerate(samples):
         field = sample.gt_fields
@@ -57,9 +46,9 @@ def test_targets_of_all_samples():
 @pytest.mark.parametrize('match_thr', [0.5, 0.05])
 def test_matches_are_those_of_loops(match_thr):
     """In images of two persons, one, and nobody."""
-    head = make_head(match_thr=match_thr)
-    samples = make_targets(batch=3)
-    heatmaps, offsets, _ = maps = make_maps(batch=3)
+    head = ref.make_head(match_thr=match_thr)
+    samples = ref.make_targets(batch=3)
+    heatmaps, offsets, _ = maps = ref.make_maps(batch=3)
     # One image whose centre points at its person.
     heatmaps[0] = samples[0].gt_fields.heatmaps
     offsets[0] = samples[0].gt_fields.offsets + 0.1 * offsets[0]
@@ -76,9 +65,9 @@ def test_matches_are_those_of_loops(match_thr):
             if max(person[1]) > 0
         ]
         found = []
-        for _, *place in find_centers(enlarge(heatmaps[i])[-1])[:4]:
-            pose = read_pose(offsets[i], *place)
-            found.append((i, pose, *match(pose, persons)))
+        for _, *place in ref.find_centers(ref.enlarge(heatmaps[i])[-1])[:4]:
+            pose = ref.read_pose(offsets[i], *place)
+            found.append((i, pose, *ref.match(pose, persons)))
         good = [m for m in found if m[3] >= match_thr]
         expected += good or found[:1]
 
@@ -98,17 +87,17 @@ def test_matches_are_those_of_loops(match_thr):
 
 def test_each_image_has_a_pose_to_refine():
     """The good ones, or else the best one, whatever other images have."""
-    maps = make_tiny_maps(
+    maps = ref.make_tiny_maps(
         [(0.9, 3, 5), (0.6, 11, 6)],
         [(0.3, 12, 9), (0.8, 7, 3)],
         [(0.9, 4, 4), (0.7, 6, 4)],
     )
     samples = [
-        make_tiny_sample((11, 6)),
-        make_tiny_sample(),
-        make_tiny_sample((4, 4), (0, 0)),
+        ref.make_tiny_sample((11, 6)),
+        ref.make_tiny_sample(),
+        ref.make_tiny_sample((4, 4), (0, 0)),
     ]
-    matches = match_with(make_tiny_head(), maps, samples)
+    matches = match_with(ref.make_tiny_head(), maps, samples)
     assert matches.poses[:, 0].tolist() == [[11, 6], [7, 3], [4, 4], [6, 4]]
     assert matches.image.tolist() == [0, 1, 2, 2]
     assert matches.good.tolist() == [True, False, True, True]
@@ -118,16 +107,18 @@ def test_each_image_has_a_pose_to_refine():
     ('match_thr', 'poses'), [(1.0, [[11, 6]]), (0.0, [[3, 5], [11, 6]])]
 )
 def test_a_pose_may_just_reach_the_threshold(match_thr, poses):
-    maps = make_tiny_maps([(0.9, 3, 5), (0.6, 11, 6)])
-    head = make_tiny_head(match_thr=match_thr)
-    matches = match_with(head, maps, [make_tiny_sample((11, 6))])
+    maps = ref.make_tiny_maps([(0.9, 3, 5), (0.6, 11, 6)])
+    head = ref.make_tiny_head(match_thr=match_thr)
+    matches = match_with(head, maps, [ref.make_tiny_sample((11, 6))])
     # An OKS of 1 is a match, and one of 0 would be.
     assert matches.poses[:, 0].tolist() == poses
 
 
 def test_a_match_keeps_no_graph():
-    maps = [m.requires_grad_() for m in make_tiny_maps([(0.5, 10, 6)])]
-    matches = match_with(make_tiny_head(), maps, [make_tiny_sample((11, 6))])
+    maps = [m.requires_grad_() for m in ref.make_tiny_maps([(0.5, 10, 6)])]
+    matches = match_with(
+        ref.make_tiny_head(), maps, [ref.make_tiny_sample((11, 6))]
+    )
     assert not any(tensor.requires_grad for tensor in matches)
 
 
@@ -135,10 +126,10 @@ def test_a_match_keeps_no_graph():
     ('index', 'name'), [(0, 'heatmap'), (1, 'offset map')]
 )
 def test_what_is_not_finite_is_named(index, name):
-    maps = make_maps()
+    maps = ref.make_maps()
     maps[index][1, 2, 3, 4] = torch.nan
     with pytest.raises(ValueError, match=f'^{name} 2 of image 1 holds NaN'):
-        match_with(make_head(), maps, make_targets())
+        match_with(ref.make_head(), maps, ref.make_targets())
 
 
 def make_matches(good=(True, True)):

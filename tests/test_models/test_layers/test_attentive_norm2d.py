@@ -69,11 +69,7 @@ def test_gradients():
 def test_initial_gain_is_about_half_the_number_of_pairs():
     torch.manual_seed(0)
     norm = AttentiveNorm2d(64).eval()
-    out = norm(torch.randn(8, 64, 11, 11))
-    assert 9 < out.std() < 11
-    assert abs(norm.gamma.mean() - 1) < 0.02
-    assert abs(norm.gamma.std() - 0.1) < 0.02
-    assert abs(norm.beta.mean()) < 0.02
+    assert 9 < norm(torch.randn(8, 64, 11, 11)).std() < 11
     # Kaiming's normal with fan out: the number of pairs.
     assert abs(norm.mixing.weight.std() - (2 / 20) ** 0.5) < 0.03
 

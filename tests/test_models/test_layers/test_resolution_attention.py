@@ -124,7 +124,6 @@ def test_half_precision_rounds_the_mean_alone(dtype):
 
 
 def test_refuses_wrong_arguments():
-    with pytest.raises(ValueError, match=r'channels must be .*, got 0$'):
-        ResolutionAttention(0, 2)
-    with pytest.raises(ValueError, match=r"num_inputs must be .*, got 'x'$"):
-        ResolutionAttention(4, 'x')
+    for args, name in (((0, 2), 'channels'), ((4, 0), 'num_inputs')):
+        with pytest.raises(ValueError, match=f'{name} must be .*, got 0$'):
+            ResolutionAttention(*args)

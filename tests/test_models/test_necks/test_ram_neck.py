@@ -31,25 +31,16 @@ def test_starts_as_the_plain_sum_of_hrnets_paths():
 
 
 def test_can_return_only_the_highest_map():
-    feats = RAMNeck([4, 6, 8], multiscale_output=False)(make_maps())
-    assert [x.shape[1:] for x in feats] == MAPS[:1]
-
-
-def test_does_not_change_its_input():
     maps = make_maps()
-    copies = [x.clone() for x in maps]
-    RAMNeck([4, 6, 8])(maps)
-    for x, copy in zip(maps, copies):
-        assert torch.equal(x, copy)
+    feats = RAMNeck([4, 6, 8], multiscale_output=False)(maps)
+    assert [x.shape[1:] for x in feats] == MAPS[:1]
+    for x, unchanged in zip(maps, make_maps()):
+        assert torch.equal(x, unchanged)
 
 
-@pytest.mark.parametrize('in_channels', [[4], 4, [4, 'x'], [], [4, 0]])
-def test_refuses_wrong_in_channels(in_channels):
-    with pytest.raises(ValueError, match=r'^in_channels.* got '):
-        RAMNeck(in_channels)
-
-
-def test_refuses_maps_of_other_channels_or_sizes():
+def test_refuses_other_channels_and_maps():
+    with pytest.raises(ValueError, match=r'^in_channels.* got \[4\]'):
+        RAMNeck([4])
     with pytest.raises(ValueError, match=r'maps of \[4, 6\] channels, got'):
         RAMNeck([4, 6])(make_maps())
     maps = make_maps()
@@ -73,15 +64,14 @@ class _Maps(torch.nn.Module):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('suffix', ['.onnx', '.xml'])
-def test_exported_with_open_sizes(suffix, tmp_path, randomise):
+def test_exported_with_open_sizes(tmp_path, randomise):
     for package in ('onnxscript', 'onnxruntime', 'openvino'):
         pytest.importorskip(package)
     from mmpose_ext.deploy.formats import export_network
     from mmpose_ext.deploy.runtimes import open_network
 
     network = _Maps(randomise(RAMNeck([3, 3, 3])).float())
-    path = tmp_path / f'ram{suffix}'
+    path = tmp_path / 'ram.xml'
     example = torch.rand(2, 3, 18, 26)
     export_network(network, example, path, '', {0: 1, 2: 2, 3: 2})
     runtime = open_network(path, num_threads=1)
