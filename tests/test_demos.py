@@ -2,13 +2,10 @@
 
 import argparse
 import json
-from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from mmengine.structures import InstanceData
 from mmpose.datasets.datasets.utils import parse_pose_metainfo
 
@@ -23,7 +20,7 @@ from mmpose_ext.demos import (
     load_models,
 )
 from mmpose_ext.errors import InputError
-from mmpose_ext.inference.files import _natural, list_images
+from mmpose_ext.inference.files import list_images
 from mmpose_ext.inference.outputs import plan_outputs
 
 
@@ -114,41 +111,6 @@ def test_keypoints():
     assert described['keypoint_names'][:2] == ['nose', 'left_eye']
     assert len(described['keypoint_names']) == 17
     assert described['skeleton_links'][0] == (15, 13)  # ankle to knee
-
-
-def test_images(tmp_path):
-    names = ['2.png', '10.JPG', '1.webp', 'notes.txt', 'x/3.png']
-    for name in names:
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).touch()
-
-    def listed(pattern):
-        paths = list_images(str(tmp_path / pattern))
-        return [str(path.relative_to(tmp_path)) for path in paths]
-
-    assert listed('') == ['1.webp', '2.png', '10.JPG']
-    assert listed('notes.txt') == ['notes.txt']
-    assert listed('**/*.png') == ['2.png', 'x/3.png']
-    assert listed('[12]*') == ['1.webp', '2.png', '10.JPG']
-    for pattern in ('gone', '*.bmp'):
-        with pytest.raises(InputError, match=r'no images at .* a folder'):
-            listed(pattern)
-
-
-@given(st.lists(st.integers(0, 10**6), unique=True), st.integers(1, 8))
-def test_numbers_are_sorted_by_value(numbers, digits):
-    paths = [Path(f'a1/frame{n:0{digits}}.b.png') for n in numbers]
-    assert sorted(paths, key=_natural) == [
-        Path(f'a1/frame{n:0{digits}}.b.png') for n in sorted(numbers)
-    ]
-
-
-@given(st.lists(st.text('0a1b.-', min_size=1), unique=True), st.randoms())
-def test_the_order_is_total(names, random):
-    paths = list({Path(name) for name in names})
-    order = sorted(paths, key=_natural)
-    random.shuffle(paths)
-    assert sorted(paths, key=_natural) == order
 
 
 def test_images_are_drawn(tmp_path, capsys, monkeypatch):

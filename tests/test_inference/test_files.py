@@ -1,4 +1,4 @@
-"""Images that are read."""
+"""Images that are found and read."""
 
 import os
 import struct
@@ -8,11 +8,18 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from mmpose_ext.errors import InputError
 from mmpose_ext.files import write_jpeg
-from mmpose_ext.inference.files import read_image, read_size
+from mmpose_ext.inference.files import (
+    _natural,
+    list_images,
+    read_image,
+    read_size,
+)
 
 
 def png(width: int, height: int, pixels: bytes = b'') -> bytes:
@@ -153,3 +160,38 @@ def test_a_pipe_is_not_read(tmp_path):
     for read in (read_image, read_size):
         with pytest.raises(InputError, match='is a pipe or device, not a fil'):
             read(tmp_path / 'pipe')
+
+
+def test_images_are_listed(tmp_path):
+    names = ['2.png', '10.JPG', '1.webp', 'notes.txt', 'x/3.png']
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+
+    def listed(pattern):
+        paths = list_images(str(tmp_path / pattern))
+        return [str(path.relative_to(tmp_path)) for path in paths]
+
+    assert listed('') == ['1.webp', '2.png', '10.JPG']
+    assert listed('notes.txt') == ['notes.txt']
+    assert listed('**/*.png') == ['2.png', 'x/3.png']
+    assert listed('[12]*') == ['1.webp', '2.png', '10.JPG']
+    for pattern in ('gone', '*.bmp'):
+        with pytest.raises(InputError, match=r'no images at .* a folder'):
+            listed(pattern)
+
+
+@given(st.lists(st.integers(0, 10**6), unique=True), st.integers(1, 8))
+def test_numbers_are_sorted_by_value(numbers, digits):
+    paths = [Path(f'a1/frame{n:0{digits}}.b.png') for n in numbers]
+    assert sorted(paths, key=_natural) == [
+        Path(f'a1/frame{n:0{digits}}.b.png') for n in sorted(numbers)
+    ]
+
+
+@given(st.lists(st.text('0a1b.-', min_size=1), unique=True), st.randoms())
+def test_the_order_is_total(names, random):
+    paths = list({Path(name) for name in names})
+    order = sorted(paths, key=_natural)
+    random.shuffle(paths)
+    assert sorted(paths, key=_natural) == order
