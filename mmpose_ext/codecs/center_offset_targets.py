@@ -29,7 +29,7 @@ def select_people(
 ) -> People:
     """Check the arguments of ``CenterOffset.encode``; pick who counts.
 
-    That are all but the crowds without a labelled keypoint.
+    All people do, except crowds without a labelled keypoint.
     """
     keypoints = np.asarray(keypoints, dtype=float)
     shape = keypoints.shape

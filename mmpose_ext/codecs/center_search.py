@@ -1,7 +1,7 @@
 """Initial poses from a network's maps of centres and of offsets.
 
-How LOGO-CAP's centre-offset baseline is decoded (section 2 of its
-supplementary material), on any device and without waiting for it.
+How LOGO-CAP's centre-offset baseline (section 2 of its supplementary
+material) is decoded, on any device.
 """
 
 from typing import Tuple

@@ -59,7 +59,7 @@ def match_poses(
     """Match the initial poses of all centres with persons.
 
     All good poses are taken; of an image without any, the best-scored one.
-    A map that is not finite is a ``ValueError`` if no pose is left therefore.
+    Maps that are not finite leave no pose, and raise a ``ValueError``.
     """
     poses = codec.batch_decode(heatmaps, offsets, check_finite=False)[0]
     labels = [sample.gt_instance_labels for sample in samples]
@@ -111,7 +111,7 @@ def oks_loss(local: Tensor, matches: Matches) -> Tensor:
 def window_loss(windows: Tensor, matches: Matches, sigma: float) -> Tensor:
     """Squared error of windows (n, K, W, W) and true Gaussians, weighted.
 
-    ``sigma`` is in px; the mean is that over all poses.
+    ``sigma`` is in px; the mean is over all poses.
     """
     steps = window_steps(matches.poses, windows.shape[-1] // 2)
     distance = (matches.poses - matches.keypoints)[..., None] + steps
