@@ -5,51 +5,29 @@ from argparse import ArgumentTypeError
 import pytest
 import torch
 
-from mmpose_ext.engine.arguments import (
-    finite_number,
-    non_negative_int,
-    non_negative_number,
-    positive_int,
-    positive_number,
-    usable_device,
+from mmpose_ext.engine import arguments
+from mmpose_ext.engine.arguments import usable_device
+
+
+@pytest.mark.parametrize(
+    ('name', 'good', 'wrong', 'expected'),
+    [
+        ('positive_int', {'12': 12}, '0 -1 1.5 +1 1_0', 'number above zero'),
+        ('non_negative_int', {'0': 0, '12': 12}, '-1 1.5', 'at least zero'),
+        ('finite_number', {'-0.5': -0.5}, 'inf -inf', 'a finite number'),
+        ('positive_number', {'0.5': 0.5}, '0 -1 inf', 'number above zero'),
+        ('non_negative_number', {'0': 0, '.5': 0.5}, '-0.1 inf', 'least zero'),
+    ],
 )
-
-
-def test_positive_int():
-    assert positive_int('12') == 12
-    for text in ('0', '-1', '1.5', 'many', ''):
-        with pytest.raises(ArgumentTypeError, match=f"got '{text}'"):
-            positive_int(text)
-
-
-def test_non_negative_int():
-    assert non_negative_int('0') == 0
-    assert non_negative_int('12') == 12
-    for text in ('-1', '1.5', 'many', ''):
-        with pytest.raises(ArgumentTypeError, match=f"zero, got '{text}'"):
-            non_negative_int(text)
-
-
-def test_finite_number():
-    assert finite_number('-0.5') == -0.5
-    for text in ('nan', 'inf', '-inf', 'many', ''):
-        with pytest.raises(ArgumentTypeError, match=f"finite .*'{text}'"):
-            finite_number(text)
-
-
-def test_non_negative_number():
-    assert non_negative_number('0') == 0
-    assert non_negative_number('0.5') == 0.5
-    for text in ('-0.1', 'nan', 'inf', 'many', ''):
-        with pytest.raises(ArgumentTypeError, match=f"zero, got '{text}'"):
-            non_negative_number(text)
-
-
-def test_positive_number():
-    assert positive_number('0.5') == 0.5
-    for text in ('0', '-1', 'nan', 'inf', 'many', ''):
-        with pytest.raises(ArgumentTypeError, match=f"got '{text}'"):
-            positive_number(text)
+def test_numbers(name, good, wrong, expected):
+    convert = getattr(arguments, name)
+    for text, value in good.items():
+        assert convert(text) == value
+        assert type(convert(text)) is (int if 'int' in name else float)
+    for text in (*wrong.split(), 'nan', 'many', ''):
+        with pytest.raises(ArgumentTypeError) as e:
+            convert(text)
+        assert str(e.value).endswith(f"{expected}, got '{text}'")
 
 
 def test_usable_device():

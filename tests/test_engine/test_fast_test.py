@@ -66,12 +66,12 @@ def test_a_copy_without_norms_gives_the_same(model, given, warnings):
 
 
 @pytest.mark.parametrize(
-    ('change', 'said'),
+    ('change', 'message'),
     [(0.9e-4, None), (-1.1e-4, '1.1e-04'), (1.1e-4, '1.1e-04'),
      (float('nan'), 'nan')],
 )  # fmt: skip
 def test_the_tolerance_is_1e_4_of_the_largest_output(
-    change, said, model, warnings, monkeypatch
+    change, message, model, warnings, monkeypatch
 ):
     def scale(network, run):
         """All outputs grow or shrink by the same part of them."""
@@ -82,9 +82,9 @@ def test_the_tolerance_is_1e_4_of_the_largest_output(
     # Whatever the outputs are in size.
     for parameter in model.head.final_layer.parameters():
         parameter.data *= 50
-    assert (speed_up(model) is model) == (said is not None)
+    assert (speed_up(model) is model) == (message is not None)
     found = [warning.rpartition('change by ')[2] for warning in warnings]
-    assert found == [said] * (said is not None)
+    assert found == [message] * (message is not None)
 
 
 def test_a_head_inside_another(visibility_config, warnings):

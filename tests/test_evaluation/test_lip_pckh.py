@@ -170,7 +170,7 @@ def test_joints_with_a_negative_coordinate_do_not_count():
     assert evaluate(sample(move(gt, 50, *range(16)), gt))['Ankle'] == 0
 
 
-def test_visibility_only_tells_unlabelled_joints_of_coco():
+def test_visibility_only_marks_unlabelled_joints_of_coco():
     gt = person()
     for visible in (0, 0.3, np.arange(16) % 2):
         assert evaluate(sample(move(gt, 50, 0), gt, visible))['Ankle'] == 50
@@ -206,17 +206,17 @@ def test_negative_coordinates_of_a_prediction_become_one():
 
 
 def test_nothing_to_evaluate(monkeypatch):
-    said = []
+    messages = []
     monkeypatch.setattr(
-        lip_pckh, 'print_log', lambda text, **_: said.append(text)
+        lip_pckh, 'print_log', lambda text, **_: messages.append(text)
     )
     nobody = np.full((16, 2), -1)
     found = evaluate(sample(person(), nobody))
     assert len(found) == 10 and all(math.isnan(v) for v in found.values())
-    assert len(said) == 1 and 'none of 1 images' in said[0]
+    assert len(messages) == 1 and 'none of 1 images' in messages[0]
     assert all(math.isnan(v) for v in evaluate().values())
     evaluate(sample(person(), person()))
-    assert len(said) == 2
+    assert len(messages) == 2
 
 
 @pytest.mark.parametrize('shape', [(1, 17, 2), (2, 16, 2), (0, 16, 2),

@@ -108,3 +108,10 @@ def test_defaults():
     assert repr(BodyMasking()) == (
         'BodyMasking(prob=0.5, max_size=0.3, fill=128, mark_occluded=False)'
     )
+
+
+def test_fills_more_channels_than_opencv_draws():
+    img = np.zeros((20, 30, 5), np.uint8)
+    after = BodyMasking(prob=1.0, fill=9)(dict(img=img))['img']
+    assert set(np.unique(after)) == {0, 9}
+    assert (after.min(-1) == after.max(-1)).all()

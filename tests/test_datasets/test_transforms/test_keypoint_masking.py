@@ -88,7 +88,7 @@ def test_patches_have_one_size_and_are_clipped():
 def test_background_comes_from_clear_of_the_persons(
     seed, side, number, persons
 ):
-    """Each pixel of the image has its own value, which tells its place."""
+    """The value of each pixel is its place."""
     np.random.seed(seed)
     height, width = 60, 50
     place = np.arange(height * width).reshape(height, width)
@@ -222,7 +222,7 @@ def test_background_is_needed():
 
 @pytest.mark.parametrize('persons', [0, 1])
 @pytest.mark.parametrize('fill', [128, 'background'])
-def test_nobody_to_cover(persons, fill):
+def test_no_keypoints_to_cover(persons, fill):
     img = np.arange(192, dtype=np.uint8).reshape(8, 8, 3)
     results = dict(
         img=img,

@@ -29,7 +29,7 @@ def test_channels_become_pythons_integers():
 
 
 @pytest.mark.parametrize(
-    ('feats', 'said'),
+    ('feats', 'message'),
     [
         (torch.zeros(2, 4, 8, 6), r'a tensor of shape \(2, 4, 8, 6\)'),
         (
@@ -43,9 +43,9 @@ def test_channels_become_pythons_integers():
     ],
     ids=['tensor', 'list of lists', '3-d', '5-d', 'others', 'None'],
 )
-def test_maps_are_a_list(feats, said):
+def test_maps_are_a_list(feats, message):
     expected = r'^expected a list or tuple of maps .*\(N, C, H, W\), got '
-    with pytest.raises(ValueError, match=expected + said):
+    with pytest.raises(ValueError, match=expected + message):
         check_maps(feats, [4, 6])
 
 
@@ -63,7 +63,7 @@ def test_maps_have_their_channels_and_sizes():
 
 
 @pytest.mark.parametrize(
-    ('x', 'said'),
+    ('x', 'message'),
     [
         (torch.zeros(2, 5, 8, 6), r'a tensor of shape \(2, 5, 8, 6\)'),
         (torch.zeros(4, 4, 6), r'a tensor of shape \(4, 4, 6\)'),
@@ -76,20 +76,22 @@ def test_maps_have_their_channels_and_sizes():
     ],
     ids=str,
 )
-def test_a_map_has_its_channels_and_a_cell(x, said):
+def test_a_map_has_its_channels_and_a_cell(x, message):
     check_map(torch.zeros(2, 4, 1, 1), 4)
     expected = r'^expected a map of shape \(N, 4, H, W\) .* cell, got '
-    with pytest.raises(ValueError, match=expected + said):
+    with pytest.raises(ValueError, match=expected + message):
         check_map(x, 4)
 
 
 def test_batch_norms_need_more_than_a_value():
     module = torch.nn.Sequential(torch.nn.BatchNorm2d(3))
-    said = r'^Sequential .* map of 2x1 cells: .* more than 2, or more images'
+    message = (
+        r'^Sequential .* map of 2x1 cells: .* more than 2, or more images'
+    )
     check_batch_norm(module, torch.zeros(1, 3, 1, 2), 1)
     check_batch_norm(module, torch.zeros(2, 3, 2, 1), 2)
     check_batch_norm(torch.nn.Conv2d(3, 3, 1), torch.zeros(1, 3, 1, 1), 2)
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(ValueError, match=message):
         check_batch_norm(module, torch.zeros(1, 3, 2, 1), 2)
     check_batch_norm(module.eval(), torch.zeros(1, 3, 2, 1), 2)
 
@@ -97,8 +99,10 @@ def test_batch_norms_need_more_than_a_value():
 def test_gccpm_head_wants_maps():
     """Of a bare tensor it would take the last image as a map."""
     head = MODELS.build(dict(type='GCCPMHead', in_channels=4, out_channels=3))
-    said = r'^expected a map of shape \(N, 4, H, W\) .*, got a tensor of shape'
-    with pytest.raises(ValueError, match=said + r' \(4, 8, 6\)'):
+    message = (
+        r'^expected a map of shape \(N, 4, H, W\) .*, got a tensor of shape'
+    )
+    with pytest.raises(ValueError, match=message + r' \(4, 8, 6\)'):
         head(torch.zeros(MAPS[0]))
-    with pytest.raises(ValueError, match=said + r' \(2, 6, 4, 3\)'):
+    with pytest.raises(ValueError, match=message + r' \(2, 6, 4, 3\)'):
         head(zeros(*MAPS))

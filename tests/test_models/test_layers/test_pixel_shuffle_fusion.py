@@ -131,12 +131,12 @@ def test_refuses_wrong_arguments():
         PixelShuffleFusion(0, [8])
     with pytest.raises(ValueError, match=r'low_channels\[1\] must .* got 0$'):
         PixelShuffleFusion(4, [8, 0])
-    for args, said in (
+    for args, message in (
         ((0, 4, 2), r'low_channels must .* got 0$'),
         ((4, 2.5, 2), r'high_channels must .* got 2\.5$'),
         ((4, 4, 0), r'ratio must .* got 0$'),
     ):
-        with pytest.raises(ValueError, match=said):
+        with pytest.raises(ValueError, match=message):
             PixelShuffleUpsample(*args)
     with pytest.raises(ValueError, match='multiple of the ratio 4, got 6'):
         PixelShuffleFusion(6, [12, 24], 'literal')
