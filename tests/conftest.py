@@ -8,6 +8,7 @@ from typing import Tuple
 
 import pytest
 import torch
+from hypothesis import settings
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from mmengine.visualization import Visualizer
@@ -66,6 +67,11 @@ default_hooks = dict(
     checkpoint=dict(interval=1), logger=dict(interval=1))
 custom_hooks = [dict(type='RandomStateHook')]
 """
+
+
+# A machine whose cores are all in use is slow, not wrong.
+settings.register_profile('tests', deadline=None)
+settings.load_profile('tests')
 
 
 def pytest_collection_finish():

@@ -53,12 +53,9 @@ def test_content_and_name(tmp_path):
         assert path.read_text() == '{"a": [1, null]}'
     assert path.read_bytes() == b'new'
     assert names(path.parent) == ['x.json']
-
-
-def test_a_long_name(tmp_path):
-    path = tmp_path / ('ä' * 127)  # 254 bytes
-    write_atomic(path, b'a')
-    assert names(tmp_path) == [path.name]
+    long = tmp_path / ('ä' * 127)  # 254 bytes
+    write_atomic(long, b'a')
+    assert long.read_bytes() == b'a'
 
 
 def test_two_writers_at_once_do_not_share_a_name(old):

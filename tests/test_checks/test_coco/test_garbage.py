@@ -75,11 +75,7 @@ def change(data, node):
     return node
 
 
-@settings(
-    max_examples=300,
-    deadline=None,
-    suppress_health_check=list(HealthCheck),
-)
+@settings(max_examples=200, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_changed_files(data, content):
     changed = change(data, copy.deepcopy(content))
@@ -111,7 +107,7 @@ def test_changed_files(data, content):
 BOX = dict(image_id=1, category_id=1, bbox=[1, 2, 3, 4], score=0.5)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200)
 @given(data=st.data())
 def test_changed_detections(data):
     content = change(data, [dict(BOX, bbox=[1, 2, 3, 4]) for _ in range(2)])
