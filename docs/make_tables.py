@@ -136,7 +136,7 @@ def make_row(action: argparse.Action) -> str:
     if shown and 'default' not in text:
         several = isinstance(default, (list, tuple))
         default = ' '.join(map(str, default)) if several else default
-        text += f' (default: {default})'
+        text = f'{text} (default: {default})'.strip()
     return f'| `{" ".join([names, value]).strip()}` | {text} |'
 
 
