@@ -9,7 +9,6 @@ from exported_description import GOOD, put
 from hypothesis import given
 from hypothesis import strategies as st
 from mmcv.transforms import LoadImageFromFile
-from mmengine.config import Config
 from mmpose.codecs import MSRAHeatmap
 from mmpose.datasets.transforms import TopdownAffine
 from mmpose.models import HeatmapHead
@@ -281,27 +280,6 @@ def test_sigmas_of_a_metainfo_are_taken_along(tiny_config):
     found = describe(model, 'Tensor', 1, ())['model']['head']['expansion']
     sigmas = codec.sigmas.tolist()
     assert found == dict(type='KeypointExpansion', sigmas=sigmas)
-
-
-def test_pure_python_configs(tmp_path):
-    path = tmp_path / 'pure.py'
-    path.write_text(
-        'from mmengine.config import read_base\n'
-        'from mmpose.codecs import MSRAHeatmap\n'
-        'from mmpose.datasets.transforms import LoadImage\n'
-        'from mmpose.models.heads import HeatmapHead\n'
-        'codec = dict(type=MSRAHeatmap)\n'
-        'model = dict(head=dict(type=HeatmapHead, decoder=codec))\n'
-        'pipeline = [dict(type=LoadImage)]\n'
-        'test_dataloader = dict(dataset=dict(pipeline=pipeline))\n'
-    )
-    model = SimpleNamespace(
-        cfg=Config.fromfile(path), dataset_meta=GOOD['dataset_meta']
-    )
-    found = describe(model, 'Tensor', 1, ())
-    head = dict(type='HeatmapHead', decoder=dict(type='MSRAHeatmap'))
-    assert found['model'] == dict(head=head)
-    assert found['pipeline'] == [dict(type='LoadImage')]
 
 
 def test_models_that_could_not_be_loaded(

@@ -79,41 +79,12 @@ def in_function(tensor):
     )
 
 
-def in_sparse(tensor):
-    model = make_model()
-    sparse = model.graph.sparse_initializer.add(dims=[1])
-    sparse.values.CopyFrom(tensor)
-    return model
-
-
-def in_sparse_indices(tensor):
-    node = helper.make_node('Constant', [], ['w'])
-    attribute = node.attribute.add(name='sparse_value', type=11)
-    attribute.sparse_tensor.indices.CopyFrom(tensor)
-    return make_model([node, ADD])
-
-
-def in_training(tensor):
-    model = make_model(tensors=[inside()])
-    model.training_info.add().initialization.initializer.append(tensor)
-    return model
-
-
-def in_list(tensor):
-    node = helper.make_node('Constant', [], ['w'])
-    node.attribute.add(name='value', type=9).tensors.append(tensor)
-    return make_model([node, ADD])
-
-
+# All fields that lead to tensors are compared with the format below.
 PLACES = {
     'initializer': lambda tensor: make_model(tensors=[tensor]),
     'attribute': lambda tensor: make_model([constant(tensor), ADD]),
-    'list': in_list,
     'subgraph': in_subgraph,
     'function': in_function,
-    'sparse': in_sparse,
-    'sparse indices': in_sparse_indices,
-    'training': in_training,
 }
 
 

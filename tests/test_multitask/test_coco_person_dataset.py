@@ -8,7 +8,6 @@ import pytest
 from mmdet.datasets import CocoDataset
 from mmdet.registry import DATASETS
 from mmengine.config import ConfigDict
-from mmengine.registry import DefaultScope
 
 from mmpose_ext.errors import InputError
 from mmpose_ext.multitask import CocoPersonDataset
@@ -30,12 +29,6 @@ FOUR = dict(
     joint_weights=[1.0] * 4,
     sigmas=[0.1] * 4,
 )
-
-
-@pytest.fixture(autouse=True)
-def mmdet_scope():
-    with DefaultScope.overwrite_default_scope('mmdet'):
-        yield
 
 
 def person(image_id=1, **kwargs):

@@ -156,12 +156,3 @@ def test_schedule_is_the_papers(path):
     }
     assert trained == {'layer2', 'layer3', 'layer4'}
     build_optim_wrapper(model, cfg.optim_wrapper)
-
-
-def test_toy_is_the_full_model():
-    (toy,) = (p for p in CONFIGS if 'toy' in p.stem)
-    (full,) = (p for p in CONFIGS if p.stem == next(iter(PARAMS)))
-    cfg = Config.fromfile(toy)
-    assert cfg.model.roi_head.keypoint_head.heatmap_refine
-    assert Config.fromfile(full).model.type == cfg.model.type
-    assert cfg.train_cfg.max_epochs == cfg.train_cfg.val_interval

@@ -148,12 +148,6 @@ def random_weights(shapes):
     return weights
 
 
-def test_there_are_as_many_names_as_in_detectron2():
-    assert len(official_shapes()) == 325
-    assert len(official_shapes(masks=False)) == 313
-    assert len(official_shapes(80, keypoints=False)) == 307
-
-
 # -- Our model ---------------------------------------------------------------
 
 
@@ -611,22 +605,6 @@ def test_plain_weights_for_a_refined_model(config, convert):
     )
     found = model.roi_head.keypoint_head.convs[2].weight
     assert (found == weights['roi_heads.keypoint_head.conv_fcn3.weight']).all()
-
-
-def test_weights_of_a_head_that_the_config_has_not(config, convert):
-    path = config(
-        **{
-            'model.type': 'FasterRCNN',
-            'model.roi_head.mask_head': None,
-            'model.roi_head.mask_roi_extractor': None,
-        }
-    )
-    result, out = convert(
-        numbered_weights(official_shapes()), '--config', path
-    )
-    assert f'left out, having no place in {path}: roi_head.mask_head\n' in out
-    assert 'initialised' not in out
-    load_strictly(result, model_config(masks=False))
 
 
 @pytest.mark.parametrize(

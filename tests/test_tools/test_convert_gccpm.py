@@ -251,7 +251,7 @@ def build_model(num_stages):
         )
 
 
-@pytest.mark.parametrize('num_refinements', [0, 1, 5])
+@pytest.mark.parametrize('num_refinements', [0, 1, 2])
 @torch.no_grad()
 def test_heatmaps_of_all_stages_are_the_official_ones(
     num_refinements, convert, capsys
@@ -270,27 +270,6 @@ def test_heatmaps_of_all_stages_are_the_official_ones(
         assert a.shape == b.shape == (2, 17, 9, 7)
         assert b.std() > 0.1  # has not died out
         assert (a - b).abs().max() <= 1e-5 * b.abs().max()
-
-
-def test_wrapped_checkpoint(convert):
-    weights = random_weights(official_shapes(1))
-    path = convert(
-        dict(
-            state_dict={f'module.{k}': v for k, v in weights.items()},
-            optimizer=dict(state={0: dict(step=3)}, param_groups=[]),
-            iter=3,
-            best_pckh=84.5,
-        )
-    )
-    model = build_model(2)
-    checkpoint = load_checkpoint(model, path, strict=True)
-    assert set(checkpoint) == {'state_dict', 'meta'}
-    assert len(checkpoint['state_dict']) == len(weights)
-    block = model.head.refinement_stages[0].blocks[1]
-    torch.testing.assert_close(
-        block.convs[1].bn.running_var,
-        weights['refinement_stages.0.trunk.2.trunk.1.1.running_var'],
-    )
 
 
 @torch.no_grad()

@@ -179,36 +179,6 @@ def test_every_weight_arrives_in_the_configs_model(width, convert, capsys):
         assert (found == value).all(), name
 
 
-def test_wrapped_checkpoint(convert):
-    weights = numbered_weights(32)
-    path = convert(
-        dict(
-            epoch=140,
-            state_dict={f'module.{k}': v for k, v in weights.items()},
-            optimizer=dict(state={0: dict(step=3)}, param_groups=[]),
-        )
-    )
-    checkpoint = torch.load(path, weights_only=True)
-    assert set(checkpoint) == {'state_dict', 'meta'}
-    assert checkpoint['meta']['converted_from'] == 'official.pth.tar'
-    found = checkpoint['state_dict']
-    assert found.keys() == {our_name(name) for name in weights}
-    assert (
-        found['head.refinement.4.gamma'] == weights['joints_mlp.4.weight_']
-    ).all()
-
-
-def test_norms_that_count_no_batches(convert):
-    weights = {
-        key: value
-        for key, value in numbered_weights(32).items()
-        if not key.endswith('num_batches_tracked')
-    }
-    found = torch.load(convert(weights), weights_only=True)['state_dict']
-    assert found.keys() == {our_name(name) for name in official_shapes(32)}
-    assert found['head.refinement.4.norm.num_batches_tracked'] == 0
-
-
 # -- What does not fit -------------------------------------------------------
 
 
