@@ -104,6 +104,8 @@ def test_match_is_a_loop_over_points(seed, match, persons, ksize, scale):
     tensors = make_persons(np.random.default_rng(seed), 3, persons)
     if persons:
         tensors[3][0] = 0  # the area
+    if persons == 3:
+        tensors[2][1] = torch.tensor([0, 0, 1, 0, 0])  # a single label
     before = [t.clone() for t in tensors]
     found = make_grid(ksize=ksize).match(*tensors, scale, match)
     for a, b in zip(tensors, before):
