@@ -164,6 +164,7 @@ def test_objects_are_left_out_as_mmdet_leaves_them_out(change, tmp_path):
 def test_object_without_a_mask():
     empty = coco(segmentation=dict(size=[80, 100], counts=[8000]))
     check_objects(empty)
+    empty['annotations'][1]['area'] = 0.5
     with pytest.raises(InputError, match='annotation 8 has no segmentation'):
         check_objects(empty, with_masks=True)
     whole = coco(segmentation=dict(size=[80, 100], counts=[0, 8000]))

@@ -42,6 +42,7 @@ def counts(read, content):
         # Fractions, with or without an unlabelled keypoint elsewhere.
         ([0.5, 0.5, 2, 0.2, 0, 1, 0, 0, 0], '8: keypoints .*px, not fraction'),
         ([0.5, 0.5, 2, 0.2, 0, 1, 30, 40, 0], '8: keypoints .*px, not fract'),
+        ([1, 0.5, 2, 0.2, 0, 1, 0, 0, 0], '8: keypoints .*px, not fractions'),
     ],
 )  # fmt: skip
 def test_what_is_no_keypoint(read, content, keypoints, message):
