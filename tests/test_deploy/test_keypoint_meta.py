@@ -45,7 +45,7 @@ REFUSED = {
     'flip of too few': ('flip_indices', [0], 'flip_indices is'),
     'links of three': (
         'skeleton_links',
-        [(0, 1, 2)],
+        [(0, 1, 1)],
         'skeleton_links is wrong',
     ),
     'links that are text': ('skeleton_links', 'ab', 'links is wrong, exp'),
