@@ -125,7 +125,7 @@ install_torch() {
         "$PY" -c 'import numpy, torch'
 }
 
-# pip may hold an mmcv of its own: one made without the operators, or for
+# pip may have its own mmcv: one made without the operators, or for
 # another torch. Only an import tells.
 install_mmcv() {
     compile_mmcv && "$PY" -c 'import mmcv.ops' && return

@@ -1,4 +1,4 @@
-"""What exported files tell of their model, as text."""
+"""What exported files say about their model, as text."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Tools in processes of their own: killed, and two at once."""
+"""Tools in separate processes: killed, and two at once."""
 
 import json
 import os

@@ -12,7 +12,7 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Dict
 
-import mmpose_ext  # noqa: F401  # isort: skip  before those that it mends
+import mmpose_ext  # noqa: F401  # isort: skip  before those that it repairs
 from matplotlib.figure import Figure
 from mmengine.config import Config, DictAction
 from mmengine.runner import Runner

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import List, Tuple
 
-import mmpose_ext  # noqa: F401  # isort: skip  before those that it mends
+import mmpose_ext  # noqa: F401  # isort: skip  before those that it repairs
 import cv2
 import numpy as np
 import torch
