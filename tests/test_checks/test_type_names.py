@@ -80,6 +80,8 @@ def test_types_of_mmposes_own_configs_pass():
         ('model.backbone.type', 'mmdet.ResNest', "'ResNeSt'"),
         ('model.backbone.type', 'nosuchpackage.Net', ''),
         ('model.backbone.type', 'a..b', ''),
+        ('model.backbone.type', '.HRNet', "'HRNet'"),
+        ('model.backbone.type', '', ''),
     ],
 )
 def test_wrong_type_is_named_with_its_place(where, name, hint):
