@@ -90,23 +90,20 @@ def test_wrong_type_is_named_with_its_place(where, name, hint):
     assert f"'{name}' at {where}: the" in message and hint in message
 
 
-@pytest.mark.parametrize(
-    ('key', 'name', 'hint'),
-    [
+def test_types_of_detectors_are_looked_up_where_they_belong():
+    for key, name, hint in (
         ('model.train_cfg.sampler', 'RandomSample', 'RandomSampler'),
         ('model.train_cfg.assigner', 'MaxIoUAssign', 'MaxIoUAssigner'),
         ('model.bbox_coder', 'DeltaXYWHBoxCoder', 'DeltaXYWHBBoxCoder'),
         ('model.roi_extractor', 'SingleRoIExtract', 'SingleRoIExtractor'),
         ('model.roi_head', 'StandardRoIHed', 'StandardRoIHead'),
         ('train_dataloader.sampler', 'InfinteSampler', 'InfiniteSampler'),
-    ],
-)
-def test_types_of_detectors_are_looked_up_where_they_belong(key, name, hint):
-    cfg = Config(dict(default_scope='mmdet', model=dict(type='MaskRCNN')))
-    cfg.merge_from_dict({f'{key}.type': name})
-    message = error(cfg, ('model', 'train_dataloader'))
-    assert f"'{name}' at {key}.type: the" in message
-    assert f"did you mean '{hint}'" in message
+    ):
+        cfg = Config(dict(default_scope='mmdet', model=dict(type='MaskRCNN')))
+        cfg.merge_from_dict({f'{key}.type': name})
+        message = error(cfg, ('model', 'train_dataloader'))
+        assert f"'{name}' at {key}.type: the" in message
+        assert f"did you mean '{hint}'" in message
 
 
 def test_settings_of_a_model_are_no_loops():

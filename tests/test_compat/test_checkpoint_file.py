@@ -201,14 +201,14 @@ LOADERS = {
 
 
 @pytest.mark.parametrize('loader', LOADERS)
-@pytest.mark.parametrize('content, message', ODD)
-def test_an_odd_checkpoint_is_refused(content, message, loader, tmp_path):
+def test_an_odd_checkpoint_is_refused(loader, tmp_path):
     path = str(tmp_path / 'odd.pth')
-    save(content, path)
-    with pytest.raises(InputError, match=message) as error:
-        LOADERS[loader](path)
-    assert str(error.value).startswith(f"checkpoint '{path}': ")
-    assert len(str(error.value).splitlines()) == 1
+    for content, message in ODD:
+        save(content, path)
+        with pytest.raises(InputError, match=message) as error:
+            LOADERS[loader](path)
+        assert str(error.value).startswith(f"checkpoint '{path}': ")
+        assert len(str(error.value).splitlines()) == 1
 
 
 def test_a_deep_version_is_shortened():

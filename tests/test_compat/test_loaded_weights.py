@@ -49,11 +49,8 @@ def test_the_first_tensors_that_are_not_loaded_are_named(tmp_path, capfd):
     path = save_weights(tmp_path / 'a.pth', **{'head.other': torch.ones(1)})
     model = Network(num_keypoints=3)
     load_into_runner(path, model)
-    (line,) = [
-        line
-        for line in capfd.readouterr().out.splitlines()
-        if 'were loaded' in line
-    ]
+    lines = capfd.readouterr().out.splitlines()
+    (line,) = [line for line in lines if 'were loaded' in line]
     assert 'WARNING' in line
     assert line.endswith(
         f"8 of the 10 tensors of Network were loaded from '{path}', not "
@@ -96,19 +93,13 @@ def test_weights_none_of_which_fit_are_refused(make, first, tmp_path):
 def test_init_cfg_that_fits_nowhere_is_refused(tmp_path):
     path = save_weights(tmp_path / 'a.pth')
     init_cfg = dict(type='Pretrained', checkpoint=path)
-    model = Network(init_cfg)  # without its prefix
-    with pytest.raises(
-        InputError, match='none of the 8 tensors of Sequential'
+    for prefix, message in (
+        ({}, 'none of the 8 tensors of Sequential'),
+        (dict(prefix='head.'), 'none of the 8 tensors of Sequential'),
+        (dict(prefix='neck'), rf"'{path}' .* begins with 'neck'"),
     ):
-        model.init_weights()
-    model = Network(dict(init_cfg, prefix='neck'))
-    with pytest.raises(InputError, match=rf"'{path}' .* begins with 'neck'"):
-        model.init_weights()
-    model = Network(dict(init_cfg, prefix='head.'))
-    with pytest.raises(
-        InputError, match='none of the 8 tensors of Sequential'
-    ):
-        model.init_weights()
+        with pytest.raises(InputError, match=message):
+            Network(dict(init_cfg, **prefix)).init_weights()
     model = Network(dict(init_cfg, prefix='backbone'))
     model.init_weights()
     assert (model.backbone[2].bias == 1).all()
