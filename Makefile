@@ -1,5 +1,5 @@
 # `make demo` and `make test` set up .venv and all they need the first time;
-# an interrupted set-up goes on where it stopped.
+# an interrupted set-up continues where it stopped.
 PYTHON ?= python3.11
 export PYTHON
 

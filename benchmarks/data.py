@@ -137,7 +137,7 @@ def load_test(kind: str, config: str, **_: Any) -> Call:
 
 
 def _results(shape: Sequence[int], persons: int) -> dict:
-    """What transforms want; the input is of 512x512 px, and turned a bit."""
+    """What transforms need; the input has 512x512 px, slightly rotated."""
     return dict(
         make_sample(shape, persons),
         bbox_rotation=np.zeros(persons, np.float32),

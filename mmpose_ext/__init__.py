@@ -20,8 +20,8 @@ from . import (  # noqa: E402
 from .checks.coco.api import read_strictly_in_mmpose  # noqa: E402
 from .version import __version__  # noqa: E402
 
-# By itself MMPose takes two images of one id, normalised coordinates, corners
-# of boxes and much else for what it looks like, and trains on it.
+# Left alone, MMPose accepts two images of one id, normalised coordinates,
+# corners of boxes and other mistakes, and trains on them.
 read_strictly_in_mmpose()
 
 __all__ = [

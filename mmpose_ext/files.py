@@ -1,4 +1,4 @@
-"""Write files that are whole or as they were before."""
+"""Write files atomically."""
 
 import contextlib
 import errno

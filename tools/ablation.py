@@ -1,8 +1,8 @@
 """Train and test variants of a config with several seeds, as one table.
 
 A plan is a config that inherits the one to be varied. Each of its variants is
-trained and tested with each of its seeds; what is done is not done again, and
-an interrupted training goes on. The key 'ablation' of a plan is a dict of
+trained and tested with each of its seeds; finished runs are skipped, and
+interrupted ones resumed. The key 'ablation' of a plan is a dict of
   variants  {name: settings}, each nested as in a config or by dotted keys
             such as 'model.head.context'; {} is the plan's own config
   seeds     whole numbers, one for each training

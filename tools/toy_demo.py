@@ -3,7 +3,7 @@
 Generates the toy persons, trains the toy detector and a small RAM + GPR pose
 model through mim, detects the persons, evaluates the poses with ground-truth
 and with detector boxes, draws them, and prints a table. A step whose result
-is there is not run again, so an interrupted demo goes on where it stopped.
+is there is not run again, so an interrupted demo continues where it stopped.
 """
 
 import argparse

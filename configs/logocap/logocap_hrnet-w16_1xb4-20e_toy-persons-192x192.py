@@ -57,6 +57,7 @@ train_pipeline = [
 val_pipeline = [
     dict(step, **changes.get(step.type, {})) for step in _base_.val_pipeline
 ]
+data_root = _base_.toy_root
 train_dataloader = dict(
     batch_size=4,
     dataset=dict(_base_.toy_train, pipeline=train_pipeline),

@@ -68,6 +68,7 @@ train_pipeline = [
 test_pipeline = [
     resize if step.type == 'Resize' else step for step in _base_.test_pipeline
 ]
+data_root = _base_.toy_root
 train_dataloader = dict(
     batch_size=4,
     sampler=dict(type='DefaultSampler', shuffle=True),

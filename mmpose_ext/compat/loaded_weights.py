@@ -18,8 +18,8 @@ _SHOWN = 3
 def report_what_is_loaded() -> None:
     """Let MMEngine refuse weights none of which fit, and count those that do.
 
-    By itself it goes on with random weights; what it warns of, the names of
-    all tensors that do not fit, fills screens also where most of them do.
+    Left alone, it continues with random weights; its warning, the names of
+    all tensors that do not fit, fills screens even where most of them do.
     """
     from mmengine.runner import checkpoint
 

@@ -133,7 +133,7 @@ def _line(found: List[str], meaning: str) -> str:
 def write_weights(
     path: str, weights: Mapping[str, Tensor], source: str
 ) -> None:
-    """Write a checkpoint as MMEngine does, whole or not at all.
+    """Write a checkpoint as MMEngine does, atomically.
 
     Args:
         path (str): The file; its folder is made.

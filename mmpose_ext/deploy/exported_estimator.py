@@ -186,7 +186,7 @@ class ExportedEstimator:
 
 
 class _ElementLimit(TorchDispatchMode):
-    """Lets no more than a number of elements of tensors be allocated."""
+    """Limits how many elements of tensors may be allocated."""
 
     def __init__(self, elements: int):
         super().__init__()
@@ -201,5 +201,5 @@ class _ElementLimit(TorchDispatchMode):
         ):
             self.elements -= math.prod(sizes)
             if self.elements < 0:
-                raise ValueError('its layers are larger than any that we know')
+                raise ValueError('its layers exceed the size limit')
         return func(*args, **(kwargs or {}))

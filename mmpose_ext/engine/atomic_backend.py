@@ -8,7 +8,7 @@ from ..files import write_atomic
 
 @register_backend('atomic')
 class AtomicBackend(LocalBackend):
-    """Local files that are whole whenever the process is killed.
+    """Local files, written atomically: a killed process leaves them whole.
 
     MMEngine writes a checkpoint straight to its name, and where a best one
     is kept it writes the checkpoint of the epoch a second time, over the

@@ -14,8 +14,7 @@ console = Console()
 def run_step(title: str, result: Path, *command) -> None:
     """Run a command unless its result is there; end where it fails.
 
-    A job whose steps have run by this function goes on, when started again,
-    where it was interrupted.
+    A job made of such steps resumes where it was interrupted.
 
     Args:
         title (str): What the step does, for the user.

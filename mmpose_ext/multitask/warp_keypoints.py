@@ -23,7 +23,7 @@ def homography(results: dict, key: str) -> np.ndarray:
 
 @TRANSFORMS.register_module()
 class WarpKeypoints(BaseTransform):
-    """Move the keypoints to where the image's content has gone.
+    """Apply the image's geometric transforms to the keypoints.
 
     MMDet's geometric transforms leave keypoints where they are, but its
     ``Resize`` (also inside ``RandomChoiceResize``), ``RandomFlip``,

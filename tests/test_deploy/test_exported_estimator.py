@@ -25,7 +25,7 @@ REFUSED = {
     'large layers': (
         f'{HEAD}.deconv_out_channels',
         (2**14, 2**14, 2**14),
-        'layers are larger than any',
+        'layers exceed the size limit',
     ),
     'argument that is none': (
         f'{HEAD}.nonsense',

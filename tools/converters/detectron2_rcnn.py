@@ -3,9 +3,9 @@
 Reads a checkpoint of Detectron2 (a .pkl of its model zoo, or a .pth) with
 ResNet-50 and FPN and with a keypoint head, a mask head, both or neither; the
 backbone's 3x3 convolutions may be deformable. The result is for a model of
-the same heads, or for the one of --config. How they are to be used the
-weights do not tell; the config must have it right, as those of
-configs/multitask_rcnn with "-d2_" in their names do:
+the same heads, or for the one of --config. The weights do not say
+how images are prepared; the config must, as those of configs/multitask_rcnn
+with "-d2_" in their names do:
 
     data_preprocessor=dict(..., bgr_to_rgb=False, pad_size_divisor=32,
         mean=[103.53, 116.28, 123.675], std=[1.0, 1.0, 1.0]),

@@ -64,7 +64,7 @@ def rows(values: Sequence[Any], length: int) -> np.ndarray:
 
 
 def whole(values: Sequence[Any]) -> Tuple[np.ndarray, np.ndarray]:
-    """Whole numbers as int64 (N,), and which of the values are some (N,).
+    """Whole numbers as int64 (N,), and which of the values are valid (N,).
 
     Those that are no whole number from -2^53 to 2^53 become 0. 3.0 is one.
     """

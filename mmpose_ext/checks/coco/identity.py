@@ -21,7 +21,7 @@ def check_ids(table: CocoTable) -> None:
 
 
 def _check_unique(objects: Objects) -> Tuple[np.ndarray, np.ndarray]:
-    """Ids as int64 (N,), and which of them are some (N,)."""
+    """Ids as int64 (N,), and which of them are valid (N,)."""
     ids, good = objects.whole('id')
     _, first, inverse = np.unique(ids, return_index=True, return_inverse=True)
     before = first[inverse]
@@ -44,7 +44,7 @@ def _find_partners(
 ) -> np.ndarray:
     """The index of the object whose id each annotation has, -1 for none.
 
-    ``ids`` (M,) are those of all objects; ``good`` (M,) says which are some.
+    ``ids`` (M,) are those of all objects; ``good`` (M,) says which are valid.
     """
     named, known = table.annotations.whole(key)
     index = np.flatnonzero(good)

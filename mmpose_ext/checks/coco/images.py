@@ -88,7 +88,7 @@ def check_image_sizes(
 def _compare(
     image: dict, folder: str, turns: bool
 ) -> Optional[Tuple[str, str]]:
-    """What a file has of an image and what it should have, if it differs."""
+    """How the image file differs from its entry, or None."""
     name = image.get('file_name')
     if not _is_name(name, needed=True):
         return None  # as other rules say

@@ -17,7 +17,7 @@ _repr.maxstring = _repr.maxother = 60
 
 
 class _Missing:
-    """What a key that is not there has as its value."""
+    """Stands for the value of a missing key."""
 
     def __repr__(self) -> str:
         return 'nothing'
@@ -84,7 +84,7 @@ class Problems:
         self.count += len(found)
 
     def warn(self, text: str) -> None:
-        """Say once per process that something is read in a certain way."""
+        """Warn once per process how something is interpreted."""
         if (self.path, text) in self._warned:
             return
         self._warned.add((self.path, text))

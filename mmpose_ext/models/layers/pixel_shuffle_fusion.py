@@ -97,7 +97,7 @@ class PixelShuffleFusion(BaseModule):
     results are added up. No ReLU follows here.
 
     The report shows one link, from 2c to c channels over one octave, and does
-    not say how it goes on. Read into it are: a norm after the first
+    not say what follows. We assume: a norm after the first
     convolution, as HRNet has it; biases in the two others; one link of ratio
     :math:`r = 2^k` over k octaves; one convolution of the higher map,
     however many lower maps there are. Its sentence "changing their channels

@@ -34,7 +34,7 @@ class MultiScaleHeatmapTTA(BaseTTAModel):
     with the codec's input size (of several, the one with the smallest box)
     or, without one, the first; their mean is decoded by the head's codec.
     Cells are taken to lie where the codec has them (see
-    :func:`~.cells.cells_of`), and beyond a map its edge goes on.
+    :func:`~.cells.cells_of`), and maps are padded with their edge values.
 
     The frame has the codec's heatmap size. For a codec with ``any_resolution
     = True``, such as ``BackgroundHeatmap``, it has its input size: the paper
@@ -113,7 +113,7 @@ class MultiScaleHeatmapTTA(BaseTTAModel):
         head = keypoint_head(self.module)
         if not hasattr(data_samples_list[0][0], 'pred_fields'):
             raise InputError(
-                f'{type(head).__name__} has not put out heatmaps '
+                f'{type(head).__name__} returned no heatmaps '
                 "with test_cfg=dict(output_heatmaps=True), as MMPose's "
                 'HeatmapHead does'
             )

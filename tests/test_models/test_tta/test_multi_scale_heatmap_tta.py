@@ -375,5 +375,5 @@ def test_names_the_head_that_gives_no_heatmaps():
     tta = MultiScaleHeatmapTTA(make_model(MSRA))
     (sample,), _ = known_person(MSRA, [SIZE])
     del sample.pred_fields
-    with pytest.raises(InputError, match='HeatmapHead has not put out'):
+    with pytest.raises(InputError, match='HeatmapHead returned no'):
         tta.merge_preds([(sample,)])
