@@ -163,4 +163,5 @@ def problems_of(name, in_configs):
 
 def test_nonsense_is_refused_by_name(in_configs):
     problems = [x for name in CLASSES for x in problems_of(name, in_configs)]
-    assert not problems, '\n'.join(problems)
+    hint = 'what makes sense belongs into GOOD_ZEROS or GOOD_NEGATIVES'
+    assert not problems, '\n'.join([*problems, hint])
