@@ -20,6 +20,7 @@ GOOD = {
     'ContextNeck': dict(
         in_channels=[4, 6], context=dict(type='UShapedContext')
     ),
+    'KeypointExpansion': dict(sigmas=[0.1, 0.2]),
     'PyramidPoolingContext': dict(in_channels=4),
     'RAMNeck': dict(in_channels=[4, 6]),
     'UShapedContext': dict(in_channels=4),

@@ -13,15 +13,11 @@ find_unused_parameters = False
 center_offset = dict(
     type='CenterOffset', input_size=(512, 512), heatmap_size=(128, 128)
 )
-# DEKR's codec has settings that ours does not.
+# DEKR's codec has settings that ours does not. `_delete_` would stay in the
+# head's decoder and the encoder if they were given this dict.
 codec = dict(center_offset, _delete_=True)
-# COCO's sigmas.
 expansion = dict(
-    type='KeypointExpansion',
-    sigmas=[
-        *(0.026, 0.025, 0.025, 0.035, 0.035, 0.079, 0.079, 0.072, 0.072),
-        *(0.062, 0.062, 0.107, 0.107, 0.087, 0.087, 0.089, 0.089),
-    ],
+    type='KeypointExpansion', metainfo='configs/_base_/datasets/coco.py'
 )
 model = dict(
     head=dict(

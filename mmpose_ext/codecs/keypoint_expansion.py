@@ -63,7 +63,8 @@ class KeypointExpansion(BaseKeypointCodec):
             rather than 1 px for every keypoint. Defaults to ``True``.
         metainfo (str | dict, optional): The dataset's metainfo as in its
             config, or the path of its file, such as MMPose's
-            ``'configs/_base_/datasets/crowdpose.py'``. Defaults to ``None``.
+            ``'configs/_base_/datasets/crowdpose.py'``. Defaults to ``None``,
+            where ``sigmas`` are given.
 
     Attributes:
         spacing (np.ndarray): Distance of neighbours in the grid of each
@@ -72,7 +73,8 @@ class KeypointExpansion(BaseKeypointCodec):
 
     Raises:
         ValueError: If an argument is out of its range, neither ``sigmas``
-            nor ``metainfo`` give any, or arrays do not fit together.
+            nor ``metainfo`` give any or both are given, or arrays do not fit
+            together.
     """
 
     def __init__(
@@ -85,6 +87,11 @@ class KeypointExpansion(BaseKeypointCodec):
         super().__init__()
         if sigmas is None:
             sigmas = _sigmas_of(metainfo)
+        elif metainfo is not None:
+            raise ValueError(
+                'either sigmas or metainfo must be given, got both: '
+                f'{sigmas} and {metainfo}'
+            )
         self.sigmas = np.array(each(positive, 'sigmas', sigmas), dtype=float)
         self.ksize = positive_int('ksize', ksize)
         if self.ksize % 2 != 1:

@@ -83,7 +83,7 @@ def test_the_truth_is_found():
 
 
 def test_sigmas_of_the_metainfo():
-    """MMPose's files, a custom dataset, and sigmas that are given."""
+    """MMPose's files, a custom dataset, and none or two of the sources."""
     path = 'configs/_base_/datasets/{}.py'
     for name, sigmas in (('coco', COCO), ('crowdpose', CROWDPOSE)):
         for metainfo in (
@@ -100,13 +100,16 @@ def test_sigmas_of_the_metainfo():
         sigmas=[0.05, 0.0123456],
     )
     assert KeypointExpansion(metainfo=own).sigmas.tolist() == own['sigmas']
-    assert KeypointExpansion(COCO, metainfo=own).sigmas.tolist() == COCO
     with pytest.raises(ValueError, match=r'^sigmas must .* no metainfo with'):
         KeypointExpansion(metainfo=dict(own, sigmas=[]))
     with pytest.raises(ValueError, match=r'^metainfo: .*no\.py" does not e'):
         KeypointExpansion(metainfo='no.py')
     with pytest.raises(ValueError, match=r'^sigmas must .* got None'):
         KeypointExpansion()
+    with pytest.raises(
+        ValueError, match=r'^either sigmas or metainfo .* \[0.1\] and no.py$'
+    ):
+        KeypointExpansion([0.1], metainfo='no.py')
 
 
 @pytest.mark.parametrize(
