@@ -119,6 +119,21 @@ def test_match_is_a_loop_over_points(seed, match, persons, ksize, scale):
 
 
 @pytest.mark.parametrize('rule', ['best', 'sum'])
+def test_area_zero_at_the_default_scale(rule):
+    grid = make_grid([0.1, 0.1])
+    pose, truth = torch.zeros(1, 2, 2), torch.ones(1, 2, 2)
+    areas = torch.zeros(1)
+    found = grid.match(pose, truth, torch.ones(1, 2), areas, rule=rule)
+    expected = torch.zeros(3, 3)
+    expected[2, 2] = 1
+    assert found.gt_index.tolist() == [0]
+    assert all(torch.equal(maps, expected) for maps in found.oks_maps[0])
+    assert torch.equal(found.person_maps[0], expected)
+    moved, values = grid.best_points(found.oks_maps, pose)
+    assert torch.equal(moved, truth) and (values == 1).all()
+
+
+@pytest.mark.parametrize('rule', ['best', 'sum'])
 def test_persons_without_a_labelled_joint(rule):
     grid = make_grid([0.1, 0.1])
     pose = torch.full((1, 2, 2), 1e6)  # all similarities vanish

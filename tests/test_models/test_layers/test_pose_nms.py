@@ -77,6 +77,13 @@ def test_is_mmposes_where_the_scores_fall(seed, num, num_joints):
     assert nearby_pose_nms(poses, scores).tolist() == list(expected)
 
 
+def test_suppressed_poses_suppress_no_others():
+    """The second one matches all, but goes with the first one."""
+    shifts = np.array([(0, 0), (2, 0), (4, 0), (2, -2)])
+    poses = person() + shifts[:, None]
+    assert nearby_pose_nms(poses, [2, 1, 4, 3]).tolist() == [0, 2, 3]
+
+
 def test_poses_without_extent_match_only_themselves():
     poses = np.zeros((3, 17, 2))
     assert nearby_pose_nms(poses, [1, 3, 2]).tolist() == [0, 1, 2]
