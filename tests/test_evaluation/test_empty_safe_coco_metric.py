@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from mmpose.datasets import CocoDataset
 from mmpose.evaluation import CocoMetric
+from mmpose.registry import METRICS
 
 from mmpose_ext.evaluation import EmptySafeCocoMetric
 
@@ -28,7 +29,8 @@ def test_nothing_detected_is_evaluated_like_far_away_predictions(toy_persons):
         return metric.evaluate(len(results))
 
     args = dict(ann_file=str(ann_file))
-    nothing = evaluate(EmptySafeCocoMetric(**args), [])
+    ours = METRICS.build(dict(type='EmptySafeCocoMetric', **args))
+    nothing = evaluate(ours, [])
     assert nothing['coco/AP'] == 0.0 and nothing['coco/AR'] == 0.0
     assert nothing == evaluate(CocoMetric(**args), [(far, {})])
     assert nothing == evaluate(EmptySafeCocoMetric(**args), [(far, {})])

@@ -20,7 +20,7 @@ HEIGHT, WIDTH = 200, 300
 # x, y, width and height.
 FIRST, SECOND, NOBODY = (
     (10, 10, 80, 90),
-    (120, 20, 60, 100),
+    (100, 70, 100, 70),
     (220, 60, 50, 50),
 )
 

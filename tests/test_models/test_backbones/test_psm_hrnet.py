@@ -7,13 +7,10 @@ from mmengine.hub import get_config
 from mmengine.logging import MMLogger
 from mmengine.runner import load_checkpoint
 from mmpose.models import HRNet
-from mmpose.models.backbones.hrnet import HRModule
-from mmpose.models.backbones.resnet import BasicBlock
 from mmpose.registry import MODELS
 from torch import nn
 
 from mmpose_ext.models.backbones import PSMHRNet
-from mmpose_ext.models.layers.psm_hr_module import PSMHRModule
 
 CHANNELS = (8, 16, 32, 64)
 
@@ -263,20 +260,6 @@ def test_takes_images_of_any_size():
     ours = make_ours(with_stem_map=True)
     sizes = [tuple(x.shape[-2:]) for x in ours(torch.randn(2, 3, 75, 101))]
     assert sizes == [(38, 51), (19, 26), (10, 13), (5, 7), (3, 4)]
-
-
-def test_one_branch_has_nothing_to_fuse():
-    """As MMPose's own module: the branch and no ReLU behind it."""
-    modules = []
-    for cls in (HRModule, PSMHRModule):
-        torch.manual_seed(0)
-        modules.append(cls(1, BasicBlock, (1,), [8], (8,)).eval())
-    plain, ours = modules
-    assert not ours.fusions
-    ours.load_state_dict(plain.state_dict())
-    x = torch.randn(2, 8, 6, 5)
-    (expected,), (actual,) = plain([x]), ours([x])
-    torch.testing.assert_close(actual, expected, rtol=0, atol=0)
 
 
 def test_refuses_wrong_arguments():

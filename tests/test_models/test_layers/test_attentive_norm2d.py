@@ -115,4 +115,5 @@ def test_two_cells_have_a_variance():
     # relu6(6 q + 3) = 6 is the highest weight, 1, and 3 z + 5 the result.
     scale = 3 / (1 + 1e-5) ** 0.5
     expected = torch.tensor([5.0, 5 + 2 * scale]).view(1, 1, 1, 2)
-    torch.testing.assert_close(norm(x), expected)
+    assert_close(norm(x), expected)
+    assert_close(norm(x.mT), expected.mT)
