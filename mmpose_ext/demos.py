@@ -68,11 +68,13 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         'top-down pose model',
     )
     parser.add_argument('--det-checkpoint', help='file or URL of its weights')
-    add_result_arguments(parser)
+    add_result_arguments(parser, '; of an exported file cpu')
 
 
-def add_result_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the thresholds and the device."""
+def add_result_arguments(
+    parser: argparse.ArgumentParser, device_note: str = ''
+) -> None:
+    """Add the thresholds and the device, with a note to its default."""
     parser.add_argument(
         '--score-thr',
         type=finite_number,
@@ -88,7 +90,7 @@ def add_result_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--device',
         type=usable_device,
-        help=f'default: {get_device()}; of an exported file cpu',
+        help=f'default: {get_device()}{device_note}',
     )
 
 
