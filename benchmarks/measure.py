@@ -1,4 +1,4 @@
-"""Time, memory and hot spots of calls, in turns: a, b, c, a, b, c, ..."""
+"""Time, memory and hot spots of calls, alternately: a, b, c, a, b, c, ..."""
 
 import cProfile
 import gc
@@ -42,7 +42,7 @@ def measure(
     profiled: bool = False,
     **options: Any,
 ) -> List[dict]:
-    """Time the calls that ``load(spec, **options)`` makes, in turns.
+    """Time the calls that ``load(spec, **options)`` makes, alternately.
 
     In each round a call is made once unmeasured, which wakes its threads, and
     then for ``min_seconds`` or once. With ``isolate`` each has a separate
@@ -91,8 +91,7 @@ def _kill(pools: Sequence[futures.Executor]) -> None:
 
 def ratio_of(side: dict, reference: dict) -> Tuple[float, float, float]:
     """How many times as long a call takes: median, least, most of rounds."""
-    both = side['seconds'], reference['seconds']
-    ratios = [a / b for a, b in zip(*both)]
+    ratios = [a / b for a, b in zip(side['seconds'], reference['seconds'])]
     return statistics.median(ratios), min(ratios), max(ratios)
 
 
@@ -116,11 +115,9 @@ def _seconds(min_seconds: float) -> float:
         if call.own_clock:
             return call.function()
         known = dict(call=call.function, gc=gc)
-        threads = torch.get_num_threads()
+        n = torch.get_num_threads()
         # timeit disables the collection of garbage.
-        timer = Timer(
-            'call()', 'gc.enable()', globals=known, num_threads=threads
-        )
+        timer = Timer('call()', 'gc.enable()', globals=known, num_threads=n)
         return timer.blocked_autorange(min_run_time=min_seconds).median
 
 

@@ -69,9 +69,7 @@ def load_predict(kind: str, config: str, batch: int = 1, **options) -> Call:
     return Call(lambda: model.predict(images, samples), batch)
 
 
-def load_train(
-    kind: str, config: str, shape=None, batch: int = 1, **options
-) -> Call:
+def load_train(kind: str, config: str, shape=None, batch=1, **options) -> Call:
     """One step of training, from normalisation to optimizer; no hooks.
 
     The size is the codec's. The end of the config's training pipeline makes

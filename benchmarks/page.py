@@ -2,6 +2,7 @@
 
 import json
 import math
+import platform
 import re
 import statistics
 import time
@@ -20,23 +21,24 @@ from .measure import ratio_of
 _HEAD = """\
 # Benchmarks
 
-Each row was measured in one run of its command, in turns: what slows the
-machine down for a while slows both. Times are medians of the rounds; ratio and
+Each row was measured in one run of its command, alternately, so that a
+temporary slowdown affects both. Times are medians of the rounds; ratio and
 range are of the ratios within the rounds (below 1: ours takes less). Networks,
 predictions and trainings have a process each. Weights and images are random,
 but for the toy persons of `data` and `tests` (there, the time of a batch);
 8-bit networks are calibrated with random images.
 
-`python -m benchmarks.run` measures what is not yet in `benchmarks.jsonl` and
-writes this page; with `--again` it measures anew, all or the named rows.
+`python -m benchmarks.run` measures what is not yet in `benchmarks.jsonl` (all
+with `--again`), the command of a row that row, and writes this page.
 """
 COLUMNS = ('what', 'ours', 'theirs', 'ratio', 'range', 'command')
 
 
 def append_record(path: Path, name: str, sides: List[dict]) -> None:
     """Append what ``measure`` returns, with the date and the machine."""
-    info = Path('/proc/cpuinfo').read_text()
+    info = ''.join(p.read_text() for p in Path('/proc').glob('cpuinfo'))
     parts = re.findall(r'model name\s*: (.+)', info)[:1]
+    parts = parts or [platform.processor() or platform.machine()]
     if torch.cuda.is_available():
         parts.append(torch.cuda.get_device_name())
     parts.append(f'{torch.get_num_threads()} threads')

@@ -1,7 +1,7 @@
-"""Time things side by side, in turns, in one run.
+"""Time things side by side, alternately, in one run.
 
-NAMES are rows of docs/benchmarks.md, or whole tables (default: all). What has
-a record is not measured again without --again; the page is written anew.
+NAMES are rows of docs/benchmarks.md, or whole tables, to be measured (default:
+those without a record, or with --again all). The page is written anew.
 
 SPECS are anything else, each compared with the last. They are KIND:WHAT, with
 a config (path, base name, or PACKAGE::PATH) for
@@ -40,17 +40,17 @@ def parse_args() -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add, number = parser.add_argument, arguments.positive_int
-    seconds = arguments.positive_number
+    seconds, device = arguments.positive_number, arguments.usable_device
     add('words', nargs='*', metavar='NAME or SPEC', help='see above')
     add('--list', action='store_true', help='print names and specs only')
-    add('--again', action='store_true', help='measure what has a record, too')
+    add('--again', action='store_true', help='measure all, without NAMES')
     add('--rounds', type=number, default=5, help='(default: 5)')
     add('--min-seconds', type=seconds, default=0.2, help='(default: 0.2)')
     add('--memory', action='store_true', help='peak memory, too')
     add('--profile', action='store_true', help='hot spots, too')
     add('--threads', type=number, help='CPU threads (default: as torch does)')
-    add('--device', type=arguments.usable_device, default='cpu')
-    add('--batch', type=number, default=1, help='of SPECS (default: 1)')
+    add('--device', type=device, help='of SPECS (default: cpu)')
+    add('--batch', type=number, help='of SPECS (default: 1)')
     add('--shape', nargs=2, type=number, metavar=('H', 'W'), help='of SPECS')
     add('--records', type=Path, default=Path('docs/benchmarks.jsonl'))
     return parser.parse_intermixed_args()
@@ -67,7 +67,7 @@ def compare(args: argparse.Namespace, specs: list, **options) -> list:
         sides = measure(load, specs, isolate, *settings, **options)
     except BrokenProcessPool as e:
         what = f'a process of {" ".join(specs)} was killed'
-        raise InputError(f'{what}, most likely for want of memory') from e
+        raise InputError(f'{what}, most likely because memory ran out') from e
     table = Table(*page.COLUMNS[1:-1])
     for row in page.rows_of(sides):
         table.add_row(*row)
@@ -77,18 +77,21 @@ def compare(args: argparse.Namespace, specs: list, **options) -> list:
 
 def main() -> None:
     args = parse_args()
+    given = {key: getattr(args, key) for key in ('device', 'batch', 'shape')}
+    given = {key: value for key, value in given.items() if value}
     known = {*CASES, *(name.split('/')[0] for name in CASES)}
     if not known.issuperset(args.words):
-        given = dict(device=args.device, batch=args.batch, shape=args.shape)
         compare(args, args.words, **given)
         return
+    if given:
+        raise InputError(f'--{" and --".join(given)}: NAMES have fixed values')
     records = page.read_records(args.records)
     for name, (specs, options) in CASES.items():
         if args.words and not {name, name.split('/')[0]} & {*args.words}:
             continue
         if args.list:
             print(name, *map(repr, specs))
-        elif args.again or name not in records:
+        elif args.words or args.again or name not in records:
             sides = compare(args, specs, **options)
             page.append_record(args.records, name, sides)
     if not args.list:

@@ -1,9 +1,9 @@
 """AP against frames per second of any models, as a figure and a table.
 
-Each model, which may be an exported file, is tested as by tools/test.py, and
-timed in turns, in separate processes, from images of its test set in memory to
-poses. A top-down model gets all persons of an image, with the boxes of its
-test set. Accuracies are kept beside --out, and not measured again.
+Each model, which may be an exported file, is tested as by tools/test.py. All
+are timed alternately, in separate processes, from images in memory to poses. A
+top-down model gets all persons of an image, with the boxes of its test set.
+Accuracies are kept beside --out, and not measured again.
 """
 
 import argparse

@@ -1,8 +1,10 @@
 import json
+from pathlib import Path
 
 import pytest
 
 from benchmarks import page
+from benchmarks.cases import CASES
 from mmpose_ext.errors import InputError
 
 SIDES = [
@@ -44,6 +46,31 @@ def test_page_of_the_latest_records(path):
     assert text.index('## Runtimes') < text.index('## Trainings')
     about = records['runtimes/x']['about']
     assert text.count(about) == 1 and 'torch' in about and 'thread' in about
+
+
+def test_the_page_has_a_row_for_each_record_and_case():
+    docs = Path(__file__).parents[2] / 'docs'
+    records = page.read_records(docs / 'benchmarks.jsonl')
+    assert set(records) in (set(), set(CASES))  # none before a measurement
+    found, expected = (
+        [line for line in text.splitlines() if line.startswith(('|', '- 2'))]
+        for text in (
+            (docs / 'benchmarks.md').read_text(), page.render_page(records),
+        )
+    )  # fmt: skip
+    assert found == expected
+
+
+@pytest.mark.parametrize('info', ['', 'model name\t: A CPU\n', None])
+def test_the_processor_is_named(path, info, monkeypatch):
+    proc = path.parents[1] / 'cpuinfo'
+    if info is not None:
+        proc.write_text(info)
+    monkeypatch.setattr(page, 'Path', lambda _: path.parents[1])
+    monkeypatch.setattr('platform.processor', lambda: 'a chip')
+    page.append_record(path, 'a/b', SIDES)
+    about = page.read_records(path)['a/b']['about']
+    assert ('A CPU, ' if info else 'a chip, ') in about
 
 
 def test_each_side_is_compared_with_the_last():

@@ -50,7 +50,7 @@ def test_records_and_page(main, two_cases, tmp_path):
     assert status == 0, err
     assert out.splitlines()[0].startswith('a/x "transform:dict(type=')
     assert not records.exists()
-    status, out, err = main('a', '--records', records)
+    status, out, err = main('a/x', '--records', records)
     assert status == 0, err
     first = records.read_text()
     assert json.loads(first)['name'] == 'a/x' and 'CoarseDropout' in out
@@ -61,8 +61,27 @@ def test_records_and_page(main, two_cases, tmp_path):
     assert records.read_text().startswith(first)
     page = (tmp_path / 'r.md').read_text()
     assert '## A' in page and '## B' in page
-    assert main('b/y', '--again', '--records', records)[0] == 0
-    assert len(records.read_text().splitlines()) == 3
+    # The command in a row measures that row, or a table's name all its rows.
+    measured = ['a/x', 'b/y']
+    for words in (['a/x'], ['b'], ['--again']):
+        assert main(*words, '--records', records)[0] == 0
+        measured += {'a/x': ['a/x'], 'b': ['b/y']}.get(
+            words[0], ['a/x', 'b/y']
+        )
+        lines = map(json.loads, records.read_text().splitlines())
+        assert [line['name'] for line in lines] == measured
+
+
+def test_names_have_fixed_settings(main, two_cases, tmp_path):
+    records = tmp_path / 'r.jsonl'
+    for words, named in (
+        (['a/x', '--batch', 2], '--batch: '),
+        (['b', '--device', 'cpu', '--shape', 9, 9], '--device and --shape: '),
+        (['--batch', 1], '--batch: '),
+    ):
+        status, out, err = main(*words, '--records', records)
+        assert status == 2 and f'{named}NAMES have fixed values' in err
+        assert out == '' and not records.exists()
 
 
 def test_broken_records_end_before_the_work(main, two_cases, tmp_path):
@@ -97,7 +116,7 @@ def test_who_gets_a_process_and_whose_memory_counts(main, monkeypatch):
     def measure(load, specs, isolate, rounds, seconds, memory, *_, **options):
         found.append((isolate, memory))
         assert (rounds, seconds) == (2, 1e-4)
-        assert options == dict(threads=1, device='cpu', batch=3, shape=[4, 5])
+        assert options == dict(threads=1, batch=3, shape=[4, 5])
         return [dict(spec=spec, seconds=[1, 1]) for spec in specs]
 
     found = []
@@ -184,4 +203,4 @@ def test_killed_process(main, monkeypatch, tiny_config):
 
     monkeypatch.setattr(run, 'measure', measure)
     status, _, err = main(f'network:{tiny_config}')
-    assert status == 2 and 'want of memory' in err
+    assert status == 2 and 'because memory ran out' in err
