@@ -1,25 +1,29 @@
 """Compare the numbers of keypoints that a config states in many places."""
 
+import inspect
 import logging
-from typing import Iterator, List, Optional, Tuple
+from typing import Iterator, List, NamedTuple, Optional, Tuple
 
+import mmengine.registry as root
 from mmengine.logging import print_log
 
 from ..errors import InputError
 from .datasets import class_of, load_metainfo
 
-# The argument of a head (and of CPM, whose backbone predicts heatmaps) that is
-# its number of keypoints. Heads of 3D poses are not among them: they may leave
-# the root out, or predict nothing else.
+# The argument of MMPose's heads (and of CPM, whose backbone predicts heatmaps)
+# that is their number of keypoints. Heads of 3D poses are not among them: they
+# may leave the root out, or predict nothing else.
 _HEADS = {
     'out_channels': 'CPM CPMHead HeatmapHead MSPNHead RTMCCHead RTMWHead '
-    'SimCCHead ViPNASHead GCCPMHead',
+    'SimCCHead ViPNASHead',
     'num_joints': 'DSNTHead IntegralRegressionHead RLEHead RegressionHead',
     'num_keypoints': 'AssociativeEmbeddingHead CIDHead DEKRHead EDPoseHead '
-    'RTMOHead YOLOXPoseHead LOGOCAPHead OffsetKeypointHead',
+    'RTMOHead YOLOXPoseHead',
 }
 _ARGUMENTS = {h: a for a, heads in _HEADS.items() for h in heads.split()}
-_DEFAULTS = dict(EDPoseHead=17, OffsetKeypointHead=17)
+_DEFAULTS = dict(EDPoseHead=17)
+# That of this package's heads, which are found in the registries.
+_OUR_ARGUMENTS = ('num_keypoints', 'out_channels')
 # In test_cfg: which keypoints of the model are its predictions.
 _CHOSEN = 'output_keypoint_indices'
 # Lists of one entry for each keypoint.
@@ -28,6 +32,33 @@ _CONVERTERS = ('KeypointConverter', 'SingleHandConverter')
 
 # Where a number is stated, in words, and the number of keypoints it means.
 Statements = List[Tuple[str, int]]
+
+
+class _Stated(NamedTuple):
+    """How a head states its number of keypoints."""
+
+    argument: str = ''  # none: it is not known
+    default: Optional[int] = None
+    num_background_maps: int = 0  # which the argument includes
+
+
+def _stated_by(name: str) -> _Stated:
+    """How a head of MMPose or of this package does so."""
+    if name in _ARGUMENTS:
+        return _Stated(_ARGUMENTS[name], _DEFAULTS.get(name))
+    for registry in root.MODELS.children.values():
+        cls = registry.module_dict.get(name)
+        package = getattr(cls, '__module__', '').partition('.')[0]
+        if not name.endswith('Head') or package != __name__.partition('.')[0]:
+            continue
+        arguments = inspect.signature(cls).parameters
+        for argument in _OUR_ARGUMENTS:
+            if argument in arguments:
+                default = arguments[argument].default
+                default = default if type(default) is int else None
+                background = getattr(cls, 'num_background_maps', 0)
+                return _Stated(argument, default, background)
+    return _Stated()
 
 
 def check_keypoint_numbers(cfg, splits) -> None:
@@ -72,8 +103,9 @@ def _check_background(cfg, splits) -> None:
     """Heads that take no map of a background get none."""
     head = (cfg.get('model') or {}).get('head') or {}
     name = _type_name(head)
+    stated = _stated_by(name)
     # Users' own heads, of other names, may take it.
-    if name == 'GCCPMHead' or name not in _ARGUMENTS:
+    if stated.num_background_maps or not stated.argument:
         return
     places = [(head, 'model.head')]
     if 'train' in splits:
@@ -84,7 +116,8 @@ def _check_background(cfg, splits) -> None:
             if _type_name(part) == 'BackgroundHeatmap':
                 raise InputError(
                     f'{place} is a BackgroundHeatmap, which adds a map of the '
-                    f'background: expected GCCPMHead, but model.head is {name}'
+                    'background: expected a head that has one, such as '
+                    f'GCCPMHead, but model.head is {name}'
                 )
 
 
@@ -104,8 +137,9 @@ def _in_model(node, where: str) -> Iterator[Tuple[str, int]]:
     """What the heads in a model's config state, at any depth."""
     for part, place in _dicts(node, where):
         name = _type_name(part)
-        argument = _ARGUMENTS.get(name, '')
-        value = part.get(argument, _DEFAULTS.get(name))
+        stated = _stated_by(name)
+        argument = stated.argument
+        value = part.get(argument, stated.default)
         if argument and value is not None:
             if type(value) is not int:
                 raise InputError(
@@ -113,7 +147,8 @@ def _in_model(node, where: str) -> Iterator[Tuple[str, int]]:
                     'number, the number of keypoints'
                 )
             text = f'{place}.{argument} is {value}'
-            number, note = _keypoints_of(part, name, value)
+            background = stated.num_background_maps
+            number, note = _keypoints_of(part, background, value)
             yield text + note, number
         metainfo = part.get('metainfo')
         if isinstance(metainfo, str):  # of MMPose's OKS
@@ -125,10 +160,11 @@ def _in_model(node, where: str) -> Iterator[Tuple[str, int]]:
     yield from _in_lists(node, where)
 
 
-def _keypoints_of(head: dict, name: str, value: int) -> Tuple[int, str]:
+def _keypoints_of(head: dict, background: int, value: int) -> Tuple[int, str]:
     """The keypoints behind a head's argument, and what else is in it."""
-    if name == 'GCCPMHead':
-        return value - 1, f' ({value - 1} keypoints and the background)'
+    if background:
+        number = value - background
+        return number, f' ({number} keypoints and the background)'
     decoder = head.get('decoder') or {}
     if decoder.get('heatmap_type') == 'combined' and value % 3 == 0:  # UDP's
         return value // 3, f' (3 for each of {value // 3} keypoints)'

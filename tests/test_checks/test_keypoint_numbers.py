@@ -1,4 +1,3 @@
-import inspect
 import re
 from pathlib import Path
 
@@ -7,11 +6,11 @@ import pytest
 from mmengine.config import Config, ConfigDict
 from mmpose.datasets import CocoDataset, MpiiDataset
 from mmpose.models.heads import HeatmapHead
+from mmpose.registry import MODELS
 
 import mmpose_ext.multitask  # noqa: F401  its configs have names of it
 from mmpose_ext.checks import check_keypoint_numbers, keypoint_numbers
 from mmpose_ext.errors import InputError
-from mmpose_ext.multitask import OffsetKeypointHead
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
 MMPOSE_CONFIGS = Path(mmpose.__file__).parent / '.mim/configs'
@@ -210,7 +209,8 @@ def test_a_background_is_for_gccpm_alone(place):
     where = re.sub(r'\.(\d)', r'[\1]', place)
     assert error(cfg) == (
         f'{where} is a BackgroundHeatmap, which adds a map of the background: '
-        'expected GCCPMHead, but model.head is HeatmapHead'
+        'expected a head that has one, such as GCCPMHead, but model.head is '
+        'HeatmapHead'
     )
     # Training alone draws targets.
     if 'train' in place:
@@ -225,15 +225,51 @@ def test_a_background_is_for_gccpm_alone(place):
 
 def test_defaults_of_heads():
     """A forgotten argument means COCO's number."""
-    signature = inspect.signature(OffsetKeypointHead).parameters
-    default = signature['num_keypoints'].default
-    assert keypoint_numbers._DEFAULTS['OffsetKeypointHead'] == default == 17
     cfg = make()
     head = dict(type='OffsetKeypointHead')
     cfg.model = dict(roi_head=dict(keypoint_head=head))
     passes(cfg, 'train')
     cfg.train_dataloader.dataset.metainfo = metainfo(5)
     assert 'keypoint_head.num_keypoints is 17, but' in error(cfg)
+
+
+@pytest.mark.parametrize('argument', ['num_keypoints', 'out_channels'])
+@pytest.mark.parametrize('background', [0, 2])
+def test_a_new_head_of_this_package_is_in_no_list(
+    argument, background, monkeypatch
+):
+    class OfKeypoints:
+        def __init__(self, num_keypoints=5):
+            pass
+
+    class OfChannels:
+        def __init__(self, out_channels=5):
+            pass
+
+    ToyHead = OfKeypoints if argument == 'num_keypoints' else OfChannels
+    ToyHead.__module__ = 'mmpose_ext.models.heads.toy_head'
+    if background:
+        ToyHead.num_background_maps = background
+    monkeypatch.setitem(MODELS.module_dict, 'ToyHead', ToyHead)
+    cfg = make()
+    cfg.model.head = ConfigDict(type='ToyHead')
+    assert f'model.head.{argument} is 5' in error(cfg)
+    cfg.model.head[argument] = 17 + background
+    passes(cfg)
+    cfg.model.head.decoder = dict(type='BackgroundHeatmap')
+    if background:
+        passes(cfg)
+    else:
+        assert 'but model.head is ToyHead' in error(cfg)
+    # Others mean other things by it: those of users, and necks.
+    for name, package in (
+        ('ToyHead', 'mmpose_extra'),
+        ('ToyNeck', 'mmpose_ext'),
+    ):
+        ToyHead.__module__ = f'{package}.heads'
+        monkeypatch.setitem(MODELS.module_dict, name, ToyHead)
+        cfg.model.head = ConfigDict({'type': name, argument: 3})
+        passes(cfg)
 
 
 def test_what_backbones_and_metrics_state():

@@ -119,7 +119,8 @@ class GCCPMHead(BaseHead):
     predicts heatmaps from them; each refinement stage predicts them again from
     the features and the heatmaps of the stage before it. The last map is the
     background. Layers that the paper leaves to its references follow the
-    published weights.
+    published weights. From ``num_background_maps`` the checks of a config know
+    that ``out_channels`` includes the background.
 
     Args:
         in_channels (int): Channels of the backbone's map; of several maps the
@@ -160,6 +161,8 @@ class GCCPMHead(BaseHead):
     Raises:
         ValueError: If an argument is out of its range.
     """
+
+    num_background_maps = 1
 
     def __init__(
         self,
