@@ -80,8 +80,7 @@ def explain_unknown_types(cfg) -> Iterator[None]:
         if found is None:
             raise
         name, scope, kind = found.groups()
-        types = _types(dict(cfg.items()), _default_scope(cfg))
-        where = ', '.join(t[1] for t in types if t[0] == name) or 'the config'
+        where = ', '.join(_places(cfg, name)) or 'the config'
         scope = scope or _default_scope(cfg)
         registries = [r for r in all_registries() if r.name == kind]
         # Those of the scope first.
@@ -113,8 +112,6 @@ def _types(
     scope, name = node.get('_scope_', scope), node.get('type')
     if isinstance(name, str):
         yield name, f'{where}.type', registry, scope
-    if isinstance(node.get('constructor'), str):  # of an optim_wrapper
-        yield node['constructor'], f'{where}.constructor', None, scope
     for key, value in node.items():
         if key == 'transforms' and name in _FOREIGN_TRANSFORMS:
             continue
@@ -186,3 +183,15 @@ def _message(name: str, where: str, registry: Registry, scope: str) -> str:
         f'the {registry.name} registry of {scope} has no such name'
         + did_you_mean(plain, names)
     )
+
+
+def _places(node: Any, name: str, where: str = '') -> Iterator[str]:
+    """Yield all places of a config that hold a name, under any key."""
+    if isinstance(node, (list, tuple)):
+        for i, item in enumerate(node):
+            yield from _places(item, name, f'{where}[{i}]')
+    elif hasattr(node, 'items'):
+        for key, value in node.items():
+            yield from _places(value, name, f'{where}.{key}'.lstrip('.'))
+    elif node == name:
+        yield where

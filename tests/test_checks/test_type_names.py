@@ -9,7 +9,7 @@ import pytest
 from mmengine.config import Config
 from mmengine.runner import Runner
 from mmpose.models.heads import HeatmapHead
-from mmpose.registry import MODELS
+from mmpose.registry import MODELS, TRANSFORMS
 
 from mmpose_ext.checks import check_type_names, explain_unknown_types
 from mmpose_ext.errors import InputError
@@ -145,6 +145,16 @@ def test_type_that_fails_to_be_built_is_explained():
         MODELS.build(cfg.model.plugin)
     assert "unknown type 'ContextBlok' at model.plugin.type" in str(e.value)
     assert "'ContextBlock'" in str(e.value)
+    # Transforms and optimizers take names under other keys, too.
+    pipeline = [
+        dict(type='RandomChoiceResize', scales=[9], resize_type='Reszie')
+    ]
+    cfg = make_config(train_pipeline=pipeline, test_pipeline=pipeline)
+    with pytest.raises(InputError) as e, explain_unknown_types(cfg):
+        TRANSFORMS.build(cfg.train_pipeline[0])
+    places = 'train_pipeline[0].resize_type, test_pipeline[0].resize_type'
+    assert f"unknown type 'Reszie' at {places}: the tr" in str(e.value)
+    assert "'Resize'" in str(e.value)
 
     message = 'needs mmpretrain, which is not installed'
     with (
