@@ -81,26 +81,35 @@ def test_workers_change_nothing(detector, images, tmp_path, expected):
     assert names(out.parent) == ['boxes.json']
 
 
-@pytest.mark.parametrize('tear', [False, True])
+@pytest.mark.parametrize(
+    ('name', 'tear'), [('boxes.json', False), ('boxes[1].json', True)]
+)
 def test_goes_on_after_an_interruption(
-    detector, images, tmp_path, expected, monkeypatch, tear
+    detector, images, tmp_path, expected, monkeypatch, name, tear
 ):
-    out = tmp_path / 'boxes.json'
+    out = tmp_path / name
     with monkeypatch.context() as patch:
         interrupt_after(detector, patch, 2)
         with pytest.raises(KeyboardInterrupt):
             detect_to_file(detector, images, out, RUN, batch_size=2)
-    assert names(tmp_path) == ['boxes.json.partial.0.jsonl']
-    partial = tmp_path / 'boxes.json.partial.0.jsonl'
-    assert len(partial.read_text().splitlines()) == 3  # with the header
+    assert names(tmp_path) == [f'{name}.partial.0.jsonl']
+    partial = tmp_path / f'{name}.partial.0.jsonl'
+    whole = partial.read_bytes()
+    assert len(whole.splitlines()) == 3  # with the header
     if tear:
-        partial.write_bytes(partial.read_bytes()[:-5])
+        partial.write_bytes(whole[:-5])
+        # The torn line is replaced by that of the same batch.
+        with monkeypatch.context() as patch:
+            interrupt_after(detector, patch, 1)
+            with pytest.raises(KeyboardInterrupt):
+                detect_to_file(detector, images, out, RUN, batch_size=2)
+        assert partial.read_bytes() == whole
 
     with monkeypatch.context() as patch:
-        interrupt_after(detector, patch, 2 if tear else 1)  # just enough
+        interrupt_after(detector, patch, 1)  # just enough
         detect_to_file(detector, images, out, RUN, batch_size=2)
     assert out.read_bytes() == expected
-    assert names(tmp_path) == ['boxes.json']
+    assert names(tmp_path) == [name]
 
 
 def test_killed_while_it_wrote_the_first_line(
