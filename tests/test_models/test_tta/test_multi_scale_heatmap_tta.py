@@ -11,7 +11,10 @@ from mmpose.structures import PoseDataSample
 
 from mmpose_ext.engine.tta import add_tta
 from mmpose_ext.errors import InputError
-from mmpose_ext.models.tta import MultiScaleHeatmapTTA
+from mmpose_ext.models.tta import (
+    MultiScaleHeatmapTTA,
+    multi_scale_heatmap_tta,
+)
 
 SIZE, SMALLER, LARGER = (128, 192), (96, 144), (160, 240)
 MSRA = dict(type='MSRAHeatmap', sigma=2, unbiased=True)
@@ -234,6 +237,13 @@ def test_resampling_is_that_of_a_loop_over_cells():
         rtol=0,
         atol=2e-5,
     )
+
+
+def test_a_map_of_one_cell_has_its_value_everywhere():
+    maps = torch.tensor([[[[3.0]]], [[[-2.0]]]])
+    a, b = np.ones((2, 2)), np.zeros((2, 2))
+    found = multi_scale_heatmap_tta._sample(maps, a, b, (3, 2))
+    assert torch.equal(found, maps.expand(2, 1, 2, 3))
 
 
 # ------------------------------------------------------------- a whole model
