@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from mmcv.transforms.utils import cache_random_params
+from mmpose.registry import TRANSFORMS
 
 from mmpose_ext.datasets.transforms import BodyMasking
 
@@ -105,7 +106,7 @@ def test_a_distance_is_limited_by_the_whole_image():
 
 
 def test_defaults():
-    assert repr(BodyMasking()) == (
+    assert repr(TRANSFORMS.build(dict(type='BodyMasking'))) == (
         'BodyMasking(prob=0.5, max_size=0.3, fill=128, mark_occluded=False)'
     )
 

@@ -188,6 +188,14 @@ def test_initialisation():
     assert weight.std().item() == pytest.approx((2 / 128) ** 0.5, rel=0.05)
 
 
+def test_an_init_cfg_is_for_all_convolutions():
+    init_cfg = dict(type='Constant', layer='Conv2d', val=0.5)
+    model = MobileNetV1(widen_factor=0.25, init_cfg=init_cfg)
+    model.init_weights()
+    convs = [m for m in model.modules() if isinstance(m, nn.Conv2d)]
+    assert all((conv.weight == 0.5).all() for conv in convs)
+
+
 def test_refuses_wrong_arguments():
     for argument, wrong, message in (
         ('out_indices', (), r'a list .* got \(\)'),

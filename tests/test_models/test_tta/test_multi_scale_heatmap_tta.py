@@ -121,7 +121,7 @@ SIZES = pytest.mark.parametrize(
     [
         [SMALLER, SIZE, LARGER],
         [(96, 160), SIZE, (160, 224)],  # other aspect ratios: other boxes
-        [SMALLER, LARGER],  # none is the codec's
+        [(192, 128), SMALLER],  # none is the codec's: the first one's box
         [(96, 128)],
     ],
     ids=str,
