@@ -58,6 +58,8 @@ def predict_image(head, heatmaps, offsets, embedding):
 
 @pytest.mark.parametrize('adaptation', ['full', 'partial', 'none'])
 def test_decode_equals_the_rules(adaptation):
+    # Another string of the same value, as from a command line.
+    adaptation = ''.join([*adaptation])
     head = ref.make_head(adaptation=adaptation).eval()
     maps = ref.make_maps()
     with torch.no_grad():
