@@ -85,5 +85,5 @@ CASES = {
     ),
     'data/batch-of-8': ([f'batch:{TOY}', f'train:{TOY}'], dict(batch=8)),
     'data/annotations': ([f'read:{TOY_FILE}', f'json:{TOY_FILE}'], {}),
-    'tests/toy-persons': ([f'test:{TOY}', f'mmpose-test:{TOY}'], {}),
+    'testing/toy-persons': ([f'test:{TOY}', f'mmpose-test:{TOY}'], {}),
 }
