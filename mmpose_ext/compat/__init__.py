@@ -6,6 +6,8 @@ meets; :func:`setup_cpu_distributed` is for the tools and
 broken.
 """
 
+import importlib
+
 from .checkpoint_loader import (
     load_checkpoints_safely,
     run_no_config_of_checkpoints,
@@ -18,6 +20,7 @@ from .mixed_precision import (
     keep_boxes_in_float32,
     run_operators_in_float32,
 )
+from .stand_ins import stand_in
 from .thin_images import keep_thin_images
 from .torchvision_ops import declare_torchvision_ops
 
@@ -30,6 +33,7 @@ def apply() -> None:
     To be called before anything imports torchvision, which MMPose does.
     """
     declare_torchvision_ops()
+    _provide_operators()
     load_checkpoints_safely()
     run_no_config_of_checkpoints()
     report_what_is_loaded()
@@ -37,3 +41,12 @@ def apply() -> None:
     run_operators_in_float32()
     allow_amp_on_cpu()
     keep_thin_images()
+
+
+def _provide_operators() -> None:
+    """Let mmcv's operators run without its compiled part."""
+    stand_in(
+        'mmcv._ext',
+        {'mmcv._ext': f'{__name__}.operators'},
+        lambda: importlib.import_module('mmcv._ext'),
+    )
