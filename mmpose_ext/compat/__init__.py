@@ -8,6 +8,8 @@ broken.
 
 import importlib
 
+import numpy as np
+
 from .checkpoint_loader import (
     load_checkpoints_safely,
     run_no_config_of_checkpoints,
@@ -34,6 +36,7 @@ def apply() -> None:
     """
     declare_torchvision_ops()
     _provide_operators()
+    _provide_xtcocotools()
     load_checkpoints_safely()
     run_no_config_of_checkpoints()
     report_what_is_loaded()
@@ -50,3 +53,23 @@ def _provide_operators() -> None:
         {'mmcv._ext': f'{__name__}.operators'},
         lambda: importlib.import_module('mmcv._ext'),
     )
+
+
+def _provide_xtcocotools() -> None:
+    """Let MMPose evaluate without xtcocotools, or with one that is broken."""
+    modules = [
+        f'xtcocotools{end}' for end in ('', '.coco', '.cocoeval', '.mask')
+    ]
+    stand_in(
+        'xtcocotools',
+        {name: f'{__name__}.{name}' for name in modules},
+        _try_xtcocotools,
+    )
+
+
+def _try_xtcocotools() -> None:
+    importlib.import_module('xtcocotools.cocoeval')
+    importlib.import_module('xtcocotools.coco')
+    mask = importlib.import_module('xtcocotools.mask')
+    # Built against numpy 2 it imports, and fails here.
+    mask.decode(mask.encode(np.zeros((1, 1), np.uint8, order='F')))
