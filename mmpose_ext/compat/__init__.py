@@ -15,6 +15,7 @@ from .checkpoint_loader import (
     run_no_config_of_checkpoints,
 )
 from .distributed import setup_cpu_distributed
+from .drawn_circles import draw_circles_of_arrays
 from .loaded_weights import report_what_is_loaded
 from .mixed_precision import (
     allow_amp_on_cpu,
@@ -44,6 +45,7 @@ def apply() -> None:
     run_operators_in_float32()
     allow_amp_on_cpu()
     keep_thin_images()
+    draw_circles_of_arrays()
 
 
 def _provide_operators() -> None:

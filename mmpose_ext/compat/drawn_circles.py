@@ -1,0 +1,31 @@
+"""Keypoints that MMPose draws, under numpy 2.4."""
+
+import functools
+from typing import Any
+
+import numpy as np
+
+
+def draw_circles_of_arrays() -> None:
+    """Let MMPose's visualizers draw circles with OpenCV.
+
+    They give the radius as an array of one item, which numpy 2.4 no longer
+    converts to an integer.
+    """
+    from mmpose.visualization.opencv_backend_visualizer import (
+        OpencvBackendVisualizer,
+    )
+
+    original = OpencvBackendVisualizer.draw_circles
+    if original.__module__ == __name__:
+        return
+
+    @functools.wraps(original, assigned=('__doc__',))
+    def draw_circles(
+        self: OpencvBackendVisualizer, center: Any, radius: Any, **kwargs: Any
+    ) -> OpencvBackendVisualizer:
+        if self.backend == 'opencv':
+            radius = np.squeeze(radius)
+        return original(self, center, radius, **kwargs)
+
+    OpencvBackendVisualizer.draw_circles = draw_circles
