@@ -25,7 +25,6 @@ MAY_IMPORT = {
 }
 # What is declared, but imported by others only.
 REASONS = {
-    'setuptools': 'MMEngine imports its pkg_resources',
     'pytest-cov': 'make test measures the coverage',
     'pytest-xdist': 'make test runs several workers',
     'ruff': 'make test and make lint call it',

@@ -7,6 +7,7 @@ broken.
 """
 
 import importlib
+import warnings
 
 import numpy as np
 
@@ -36,6 +37,7 @@ def apply() -> None:
     To be called before anything imports torchvision, which MMPose does.
     """
     declare_torchvision_ops()
+    _provide_pkg_resources()
     _provide_operators()
     _provide_xtcocotools()
     load_checkpoints_safely()
@@ -75,3 +77,19 @@ def _try_xtcocotools() -> None:
     mask = importlib.import_module('xtcocotools.mask')
     # Built against numpy 2 it imports, and fails here.
     mask.decode(mask.encode(np.zeros((1, 1), np.uint8, order='F')))
+
+
+def _provide_pkg_resources() -> None:
+    """Let MMEngine find packages where setuptools 82 is installed."""
+    stand_in(
+        'pkg_resources',
+        {'pkg_resources': f'{__name__}.pkg_resources'},
+        _import_pkg_resources,
+    )
+
+
+def _import_pkg_resources() -> None:
+    """It says that it is deprecated; an old one fails on Python 3.12."""
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        importlib.import_module('pkg_resources')
