@@ -73,16 +73,16 @@ class BottomupGridMask(BaseTransform):
         """The mask on a grid of size (W, H), of what is invalid (h, w)."""
         cells_per_px = np.divide(size, results['input_size'])
         matrix = results.get('warp_mat', np.eye(2, 3)) * cells_per_px[:, None]
-        # As bytes, which are rounded, it is cut as it is warped. Its columns
-        # are contiguous, so it is the rows of the transposed mask that are.
+        # As bytes of 0 or 255: half of it is 128, however OpenCV rounds. Its
+        # columns are contiguous, so the rows of the transposed mask are.
         invalid = cv2.warpAffine(
-            invalid.T,
+            invalid.T * np.uint8(255),
             matrix[:, [1, 0, 2]],
             size,
             flags=cv2.INTER_LINEAR,
-            borderValue=1,
+            borderValue=255,
         )
-        mask = invalid == 0
+        mask = invalid < 128
         if results.get('flip_direction') is not None:
             mask = mask[:, ::-1]
         return np.ascontiguousarray(mask)
