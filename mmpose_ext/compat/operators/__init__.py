@@ -6,6 +6,18 @@ that it allocated for their outputs.
 
 from typing import Any, Callable
 
+from .deform_conv import (  # noqa: F401
+    deform_conv_backward_input,
+    deform_conv_backward_parameters,
+    deform_conv_forward,
+    modulated_deform_conv_backward,
+    modulated_deform_conv_forward,
+)
+from .ms_deform_attn import (  # noqa: F401
+    ms_deform_attn_backward,
+    ms_deform_attn_forward,
+)
+
 
 def __getattr__(name: str) -> Callable:
     """An operator that is not here: it can be looked up, but not called."""
