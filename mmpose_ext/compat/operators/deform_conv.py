@@ -234,9 +234,13 @@ def _modulated_settings(
     )
 
 
+def _as_compiled(inputs: Sequence[Tensor]) -> Any:
+    """In the type of the inputs: compiled code knows nothing of autocast."""
+    return torch.autocast(inputs[0].device.type, enabled=False)
+
+
 def _convolve(settings: Dict[str, Any], *inputs: Tensor) -> Tensor:
-    """As compiled code does, in the type of the inputs."""
-    with torch.autocast(inputs[0].device.type, enabled=False):
+    with _as_compiled(inputs):
         return deform_conv2d(*inputs, **settings)
 
 
@@ -246,10 +250,11 @@ def _gradients(
     inputs: Sequence[Tensor],
     wanted: Sequence[int],
 ) -> Sequence[Tensor]:
-    with torch.enable_grad():
+    with torch.enable_grad(), _as_compiled(inputs):
         leaves = [
             tensor.detach().requires_grad_(i in wanted)
             for i, tensor in enumerate(inputs)
         ]
-        out = _convolve(settings, *leaves)
-    return torch.autograd.grad(out, [leaves[i] for i in wanted], grad_output)
+        out = deform_conv2d(*leaves, **settings)
+        wanted_leaves = [leaves[i] for i in wanted]
+        return torch.autograd.grad(out, wanted_leaves, grad_output)
