@@ -12,6 +12,7 @@ from torch import nn
 
 from ..errors import InputError
 from .checkpoint_file import find_weights, load_checkpoint
+from .report import Repair
 
 # In each thread the 'name' of the checkpoint of the last
 # :func:`load_for_mmengine`: MMEngine reads a file in one function and gives
@@ -70,7 +71,7 @@ class _TorchWithSafeLoad:
         return getattr(torch, name)
 
 
-def load_checkpoints_safely() -> None:
+def load_checkpoints_safely() -> Repair:
     """Let MMEngine load, and resume from, what MMEngine saves.
 
     Since torch 2.6 its own loader refuses every checkpoint that holds a
@@ -90,9 +91,14 @@ def load_checkpoints_safely() -> None:
     # ...) call each other and end in one of these two.
     checkpoint.load_url = load_url
     checkpoint.torch = _TorchWithSafeLoad()
+    return Repair(
+        'checkpoints',
+        'torch refuses those of MMEngine, or runs what is in them',
+        'read by a restricted unpickler',
+    )
 
 
-def run_no_config_of_checkpoints() -> None:
+def run_no_config_of_checkpoints() -> Repair:
     """Let MMEngine's inferencers run no config that a checkpoint carries.
 
     Given weights alone they take the text of a config from the file and run
@@ -101,8 +107,6 @@ def run_no_config_of_checkpoints() -> None:
     from mmengine.infer import BaseInferencer
 
     original = BaseInferencer._init_model
-    if hasattr(original, '__wrapped__'):
-        return
 
     @functools.wraps(original)
     def init_model(
@@ -116,3 +120,4 @@ def run_no_config_of_checkpoints() -> None:
         return original(self, cfg, weights, device)
 
     BaseInferencer._init_model = init_model
+    return Repair('configs in checkpoints', 'inferencers run them', 'refused')

@@ -5,8 +5,10 @@ from typing import Any
 
 import numpy as np
 
+from .report import Repair
 
-def draw_circles_of_arrays() -> None:
+
+def draw_circles_of_arrays() -> Repair:
     """Let MMPose's visualizers draw circles with OpenCV.
 
     They give the radius as an array of one item, which numpy 2.4 no longer
@@ -17,8 +19,6 @@ def draw_circles_of_arrays() -> None:
     )
 
     original = OpencvBackendVisualizer.draw_circles
-    if original.__module__ == __name__:
-        return
 
     @functools.wraps(original, assigned=('__doc__',))
     def draw_circles(
@@ -29,3 +29,8 @@ def draw_circles_of_arrays() -> None:
         return original(self, center, radius, **kwargs)
 
     OpencvBackendVisualizer.draw_circles = draw_circles
+    return Repair(
+        'circles',
+        'MMPose gives their radius as an array, numpy 2.4 refuses it',
+        'a number is given',
+    )

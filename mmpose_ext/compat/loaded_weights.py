@@ -11,11 +11,12 @@ from torch import nn
 
 from ..errors import InputError
 from .checkpoint_loader import last_loaded
+from .report import Repair
 
 _SHOWN = 3
 
 
-def report_what_is_loaded() -> None:
+def report_what_is_loaded() -> Repair:
     """Let MMEngine refuse weights none of which fit, and count those that do.
 
     Left alone, it continues with random weights; its warning, the names of
@@ -53,6 +54,11 @@ def report_what_is_loaded() -> None:
 
     checkpoint.load_state_dict = load_and_count
     checkpoint._load_checkpoint_with_prefix = load_named_prefix
+    return Repair(
+        'weights that do not fit',
+        'MMEngine goes on with random ones',
+        'refused if none fits, counted if some do not',
+    )
 
 
 def _versions(module: nn.Module) -> Dict[str, tuple]:

@@ -7,6 +7,8 @@ from typing import Any, Callable
 import torch
 from mmengine.device import get_device
 
+from .report import Repair
+
 
 def _from_bfloat16(x: Any) -> Any:
     """bfloat16 tensors in float32, which holds their values exactly."""
@@ -16,7 +18,7 @@ def _from_bfloat16(x: Any) -> Any:
     return x.float() if is_bfloat16 else x
 
 
-def convert_bfloat16_to_numpy() -> None:
+def convert_bfloat16_to_numpy() -> Repair:
     """Let MMPose convert tensors of a type that numpy does not have.
 
     Its heads convert their outputs to decode them and, in training, to
@@ -25,8 +27,6 @@ def convert_bfloat16_to_numpy() -> None:
     from mmpose.utils import tensor_utils
 
     original = tensor_utils.to_numpy
-    if hasattr(original, '__wrapped__'):
-        return
 
     # It converts the items of sequences by the name that is replaced here.
     @functools.wraps(original)
@@ -42,27 +42,28 @@ def convert_bfloat16_to_numpy() -> None:
             getattr(module, 'to_numpy', None) is original
         ):
             module.to_numpy = to_numpy
+    return Repair(
+        'bfloat16 in MMPose', 'numpy has no such type', 'float32 is given'
+    )
 
 
-def run_operators_in_float32() -> None:
-    """Let mmcv's compiled operators take bfloat16, which they do not have."""
-    try:
-        from mmcv.ops.deform_conv import DeformConv2dFunction
-        from mmcv.ops.modulated_deform_conv import (
-            ModulatedDeformConv2dFunction,
-        )
-        from mmcv.ops.nms import NMSop
-        from mmcv.ops.roi_align import RoIAlignFunction
-    except ImportError:  # mmcv without its compiled part
-        return
+def run_operators_in_float32() -> Repair:
+    """Let mmcv's operators take bfloat16, which they do not have."""
+    from mmcv.ops.deform_conv import DeformConv2dFunction
+    from mmcv.ops.modulated_deform_conv import ModulatedDeformConv2dFunction
+    from mmcv.ops.nms import NMSop
+    from mmcv.ops.roi_align import RoIAlignFunction
+
     for function in (
         NMSop,
         RoIAlignFunction,
         DeformConv2dFunction,
         ModulatedDeformConv2dFunction,
     ):
-        if not hasattr(function.forward, '__wrapped__'):
-            function.forward = staticmethod(_in_float32(function.forward))
+        function.forward = staticmethod(_in_float32(function.forward))
+    return Repair(
+        'bfloat16 in mmcv', 'its operators have no such type', 'run in float32'
+    )
 
 
 def keep_boxes_in_float32() -> None:
@@ -87,15 +88,17 @@ def _in_float32(function: Callable) -> Callable:
     return wrapped
 
 
-def allow_amp_on_cpu() -> None:
+def allow_amp_on_cpu() -> Repair:
     """Let ``AmpOptimWrapper`` train on a CPU, as MMEngine's autocast can.
 
     It asks for a GPU, of which only float16 has need: to scale the losses.
     """
     from mmengine.optim.optimizer import amp_optimizer_wrapper as module
 
+    thing = 'AmpOptimWrapper on CPUs'
     if get_device() != 'cpu':
-        return
+        return Repair(thing, 'not needed')
     module.is_cuda_available = lambda: True
     scaler = getattr(torch.amp, 'GradScaler', module.GradScaler)
     module.GradScaler = functools.partial(scaler, enabled=False)
+    return Repair(thing, 'it asks for a GPU', 'trains without scaling losses')

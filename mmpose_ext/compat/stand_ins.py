@@ -1,8 +1,79 @@
 """Modules of ours in the place of those that are missing or broken."""
 
 import importlib
+import importlib.util
+import inspect
 import sys
 from typing import Callable, Dict
+
+import numpy as np
+
+from . import environment
+from .report import Repair
+
+
+def provide_operators() -> Repair:
+    """Let mmcv's operators run without its compiled part."""
+    thing = "mmcv's operators"
+    ours = f'{__package__}.operators'
+    reason = stand_in(
+        'mmcv._ext',
+        {'mmcv._ext': ours},
+        lambda: importlib.import_module('mmcv._ext'),
+    )
+    if not reason:
+        return Repair(thing, 'compiled, they work')
+    mmcv = environment.installed(*environment.MMCV)
+    if 'mmcv-lite' not in mmcv:
+        environment.warn(
+            f'{environment.join(*mmcv) or "mmcv"} has no compiled operators '
+            f'that work ({reason}). Those of mmpose_ext stand in, as beside '
+            f'mmcv-lite. {environment.ways_to_mmcv()}'
+        )
+    there = inspect.getmembers(
+        importlib.import_module(ours), inspect.isfunction
+    )
+    names = ', '.join(name for name, _ in there if not name.startswith('_'))
+    return Repair(thing, reason, f'in PyTorch, others raise: {names}')
+
+
+def provide_xtcocotools() -> Repair:
+    """Let MMPose evaluate without xtcocotools, or with one that is broken."""
+    modules = [
+        f'xtcocotools{end}' for end in ('', '.coco', '.cocoeval', '.mask')
+    ]
+    reason = stand_in(
+        'xtcocotools',
+        {name: f'{__package__}.{name}' for name in modules},
+        _try_xtcocotools,
+    )
+    done = reason and 'evaluates with faster-coco-eval'
+    return Repair('xtcocotools', reason or 'works', done)
+
+
+def _try_xtcocotools() -> None:
+    importlib.import_module('xtcocotools.cocoeval')
+    importlib.import_module('xtcocotools.coco')
+    mask = importlib.import_module('xtcocotools.mask')
+    # Built against numpy 2 it imports, and fails here.
+    mask.decode(mask.encode(np.zeros((1, 1), np.uint8, order='F')))
+
+
+def provide_pkg_resources() -> Repair:
+    """Let MMEngine find packages where setuptools 82 is installed."""
+    reason = stand_in(
+        'pkg_resources',
+        {'pkg_resources': f'{__package__}.pkg_resources'},
+        _find_pkg_resources,
+    )
+    done = reason and 'reads what pip writes'
+    return Repair('pkg_resources', reason or 'there', done)
+
+
+def _find_pkg_resources() -> None:
+    # Its import takes longer than all the repairs.
+    if importlib.util.find_spec('pkg_resources') is None:
+        raise ModuleNotFoundError('setuptools 82 dropped it')
 
 
 def stand_in(
@@ -18,24 +89,31 @@ def stand_in(
 
     Returns:
         str: Why the real ones are replaced; empty where they work.
+
+    Raises:
+        ImportError: If ours cannot be imported, or the package that a
+            module of it is replaced in. Nothing is replaced then.
     """
-    if getattr(sys.modules.get(name), '__name__', name) != name:
-        return ''  # a stand-in already
+    if modules[name] in sys.modules and (
+        sys.modules.get(name) is sys.modules[modules[name]]
+    ):
+        return 'it was replaced before'
     try:
         try_out()
         return ''
     except Exception as e:
-        reason = f'{type(e).__name__}: {e}'
-    for real in [real for real in sys.modules if _is_part(real, name)]:
-        del sys.modules[real]
-    for real, ours in modules.items():
-        module = importlib.import_module(ours)
-        sys.modules[real] = module
-        parent, _, child = real.rpartition('.')
-        if parent:
-            setattr(importlib.import_module(parent), child, module)
+        reason = f'{type(e).__name__}: {e}'.partition('\n')[0]
+    parent, _, child = name.rpartition('.')
+    if parent:
+        importlib.import_module(parent)
+    loaded = {
+        real: importlib.import_module(ours) for real, ours in modules.items()
+    }
+    # What the failed try has left behind.
+    for real in list(sys.modules):
+        if real == name or real.startswith(f'{name}.'):
+            del sys.modules[real]
+    sys.modules.update(loaded)
+    if parent:
+        setattr(sys.modules[parent], child, loaded[name])
     return reason
-
-
-def _is_part(module: str, package: str) -> bool:
-    return module == package or module.startswith(f'{package}.')

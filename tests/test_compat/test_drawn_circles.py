@@ -4,8 +4,6 @@ import numpy as np
 import pytest
 import torch
 
-from mmpose_ext.compat.drawn_circles import draw_circles_of_arrays
-
 
 @pytest.mark.parametrize('alpha', [1.0, 0.5])
 @pytest.mark.parametrize(
@@ -14,10 +12,6 @@ from mmpose_ext.compat.drawn_circles import draw_circles_of_arrays
 def test_a_radius_is_an_array(radius, alpha):
     from mmpose.visualization import PoseLocalVisualizer
 
-    draw_circles_of_arrays()
-    draw = PoseLocalVisualizer.draw_circles
-    draw_circles_of_arrays()
-    assert PoseLocalVisualizer.draw_circles is draw
     visualizer = PoseLocalVisualizer('circles')
     visualizer.set_image(np.zeros((9, 9, 3), np.uint8))
     visualizer.draw_circles(

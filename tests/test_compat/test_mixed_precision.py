@@ -33,9 +33,6 @@ def test_bfloat16_becomes_float32_for_numpy():
     given = np.ones(2)
     assert to_numpy(given) is given
 
-    convert_bfloat16_to_numpy()
-    assert tensor_utils.to_numpy is to_numpy
-
 
 def test_heads_that_were_imported_before_convert_it_too(monkeypatch):
     from mmpose.models.heads import base_head

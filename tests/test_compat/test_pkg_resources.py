@@ -8,7 +8,7 @@ import mmpose
 import pytest
 from mmengine.utils import get_installed_path, is_installed
 
-from mmpose_ext import compat
+from mmpose_ext.compat.stand_ins import provide_pkg_resources
 
 
 @pytest.fixture(params=['ours', 'theirs'])
@@ -19,7 +19,7 @@ def module(request, monkeypatch):
             'pkg_resources', reason="needs 'setuptools<82'"
         )
     monkeypatch.setitem(sys.modules, 'pkg_resources', None)
-    compat._provide_pkg_resources()
+    provide_pkg_resources()
     return importlib.import_module('pkg_resources')
 
 
@@ -58,5 +58,5 @@ def test_a_working_module_is_kept():
     theirs = pytest.importorskip(
         'pkg_resources', reason="needs 'setuptools<82'"
     )
-    compat._provide_pkg_resources()
+    provide_pkg_resources()
     assert sys.modules['pkg_resources'] is theirs

@@ -2,18 +2,22 @@
 
 import subprocess
 import sys
+import warnings
+from pathlib import Path
 
 import pytest
 import torch
 
-from mmpose_ext.compat import torchvision_ops
+from mmpose_ext.compat import environment, torchvision_ops
 from mmpose_ext.compat.torchvision_ops import declare_torchvision_ops
 
 # The module alone, without the package that it makes importable.
 DECLARE = f"""
-import runpy, torch
-declare = runpy.run_path({torchvision_ops.__file__!r})
-declare['declare_torchvision_ops']()
+import sys, torch, types
+sys.modules['compat'] = package = types.ModuleType('compat')
+package.__path__ = [{str(Path(torchvision_ops.__file__).parent)!r}]
+from compat.torchvision_ops import declare_torchvision_ops
+found = declare_torchvision_ops().found
 """
 # What torchvision's Python part does with the operators.
 FAKE_KERNELS = """
@@ -41,6 +45,7 @@ def fake_torchvision(folder, compiled=None):
     [
         (
             BROKEN,
+            'assert "file too short" in found\n'
             'import torchvision\n'
             'boxes, scores = torch.rand(3, 4), torch.rand(3)\n'
             'torch.ops.torchvision.nms(boxes, scores, 0.5)',
@@ -51,7 +56,7 @@ def fake_torchvision(folder, compiled=None):
         # nothing is declared, and the fake kernels find no operator.
         (
             torch._C.__file__,
-            'assert torch.ops.loaded_libraries, "it was not tried"\n'
+            'assert found == "works" and torch.ops.loaded_libraries\n'
             'import torchvision',
             'operator torchvision::nms does not exist',
         ),
@@ -94,18 +99,38 @@ def test_missing_operators_are_declared(
     library, monkeypatch, tmp_path, compiled
 ):
     monkeypatch.syspath_prepend(fake_torchvision(tmp_path, compiled))
-    declare_torchvision_ops()
+    repair = declare_torchvision_ops()
+    assert ('not there' in repair.found) == (compiled is None)
+    assert 'declared' in repair.done
     assert torchvision_ops._torchvision_library is library[0]
     names = [schema.split('(')[0] for schema in library[0].schemas]
     assert names == ['nms', 'qnms']
 
 
-def test_nothing_is_declared_without_or_after_torchvision(
-    library, monkeypatch, tmp_path
+@pytest.mark.parametrize(
+    'torch_version, warned',
+    [('2.13.0', False), ('2.12.1+cu130', True), ('3.0.0', False)],
+)
+def test_a_torchvision_of_another_torch_is_told(
+    library, monkeypatch, tmp_path, torch_version, warned
 ):
-    with monkeypatch.context() as patch:
-        patch.setattr('importlib.util.find_spec', lambda name: None)
-        declare_torchvision_ops()
+    monkeypatch.syspath_prepend(fake_torchvision(tmp_path, BROKEN))
+    versions = dict(torch=torch_version, torchvision='0.28.1+cu130')
+    monkeypatch.setattr(environment, 'version', versions.get)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter('always')
+        assert declare_torchvision_ops().done
+    messages = [str(warning.message) for warning in caught]
+    assert len(messages) == warned
+    for message in messages:
+        assert 'torchvision 0.28.1+cu130 and torch 2.12.1+cu130 are' in message
+        assert 'file too short' in message
+        assert message.endswith(
+            "Type: pip install torch==2.12.1 'torchvision==0.27.*'"
+        )
+
+
+def test_nothing_is_declared_after_torchvision(library, monkeypatch, tmp_path):
     monkeypatch.syspath_prepend(fake_torchvision(tmp_path, BROKEN))
     monkeypatch.setitem(sys.modules, 'torchvision', object())
     declare_torchvision_ops()

@@ -1,0 +1,206 @@
+"""Installed packages that do not fit each other, and what to type."""
+
+import importlib
+import importlib.util
+import warnings
+from importlib.metadata import PackageNotFoundError, requires, version
+from typing import Dict, Iterator, Optional, Tuple
+
+from packaging.requirements import Requirement
+from packaging.version import Version
+
+# Distributions that put their files in one place.
+MMCV = ('mmcv', 'mmcv-lite', 'onedl-mmcv')
+OPENCV = (
+    'opencv-python',
+    'opencv-contrib-python',
+    'opencv-python-headless',
+    'opencv-contrib-python-headless',
+)
+# Modules with compiled parts, which are made for a range of numpys. All but
+# the small last one are imported by ``mmpose_ext`` in any case.
+_BUILT_FOR_NUMPY = (
+    'torch',
+    'cv2',
+    'matplotlib.path',
+    'scipy.special',
+    'pycocotools.mask',
+)
+
+
+def installed(*names: str) -> Dict[str, str]:
+    """The versions of those of some distributions that are installed."""
+    versions = {}
+    for name in names:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return versions
+
+
+def join(*names: str) -> str:
+    """Those of the distributions that are installed, as 'a 1.0 and b 2.0'."""
+    return ' and '.join(f'{n} {v}' for n, v in installed(*names).items())
+
+
+def warn(message: str) -> None:
+    """Say once what does not fit, but can be worked with."""
+    warnings.warn(message, stacklevel=3)
+
+
+def check() -> None:
+    """Look for what other packages would report in their own words, later.
+
+    Warns where the packages work together all the same.
+
+    Raises:
+        ImportError: If they cannot.
+    """
+    _check_that_all_are_there()
+    _check_mmcv()
+    _check_opencv()
+    _check_numpy()
+
+
+def fitting_torchvision() -> str:
+    """What to type for the torchvision of this torch, which stays."""
+    minor = _minor_of_torchvision()
+    if minor is None:
+        return 'pip install torchvision'
+    torch = Version(version('torch')).public
+    return f"pip install torch=={torch} 'torchvision==0.{minor}.*'"
+
+
+def torchvision_belongs_to_torch() -> bool:
+    """Whether the versions do; also where they tell nothing."""
+    minor = _minor_of_torchvision()
+    found = installed('torchvision').get('torchvision', '')
+    return minor is None or Version(found or f'0.{minor}').minor == minor
+
+
+def _minor_of_torchvision() -> Optional[int]:
+    """By PyTorch's rule: torchvision 0.15 is of torch 2.0, and so on."""
+    torch = Version(installed('torch').get('torch', '0'))
+    return torch.minor + 15 if torch.major == 2 else None
+
+
+def compiled_mmcv() -> str:
+    """What to type for an mmcv with all of its operators."""
+    return (
+        f'{_remove(*MMCV)}MMCV_WITH_OPS=1 pip install --no-build-isolation '
+        f"--no-cache-dir 'mmcv{_bounds_of_mmcv()}'"
+    )
+
+
+def mmcv_lite() -> str:
+    """What to type for an mmcv without compiled operators."""
+    return f"{_remove(*MMCV)}pip install 'mmcv-lite{_bounds_of_mmcv()}'"
+
+
+def ways_to_mmcv() -> str:
+    """What to type for either kind of mmcv."""
+    return (
+        f'Type: {mmcv_lite()}, or for compiled operators, with a compiler: '
+        f'{compiled_mmcv()}'
+    )
+
+
+def _remove(*names: str) -> str:
+    there = ' '.join(installed(*names))
+    return there and f'pip uninstall -y {there} && '
+
+
+def _bounds_of_mmcv() -> str:
+    """MMDet's, where it is installed: they are narrower than MMPose's."""
+    return next((str(r.specifier) for _, r in _requirements()), '>=2.1')
+
+
+def _requirements() -> Iterator[Tuple[str, Requirement]]:
+    """What is installed of MMDet and MMPose, and what it wants of mmcv.
+
+    They say so in an extra, and check it when they are imported.
+    """
+    for name, found in installed('mmdet', 'mmpose').items():
+        for needed in map(Requirement, requires(name) or ()):
+            if needed.name == 'mmcv':
+                yield f'{name} {found}', needed
+
+
+def _check_that_all_are_there() -> None:
+    for module, command in (
+        ('torch', lambda: 'pip install torch torchvision'),
+        ('torchvision', fitting_torchvision),
+        ('numpy', lambda: 'pip install numpy'),
+        ('mmengine', lambda: 'pip install mmengine'),
+        ('mmcv', mmcv_lite),
+    ):
+        if importlib.util.find_spec(module) is None:
+            raise ImportError(
+                f'MMPose needs {module}, which is not installed. Type: '
+                f'{command()}',
+                name=module,
+            )
+
+
+def _check_mmcv() -> None:
+    there = installed(*MMCV)
+    for package, needed in _requirements():
+        for name, found in there.items():
+            if not needed.specifier.contains(found, prereleases=True):
+                raise ImportError(
+                    f'{package} works with mmcv{needed.specifier}, and '
+                    f'{name} {found} is installed. {ways_to_mmcv()}'
+                )
+    if len(there) > 1:
+        warn(
+            f'{join(*there)} are both installed and share a folder, where '
+            f'the last one has replaced files of the others. {ways_to_mmcv()}'
+        )
+
+
+def _check_opencv() -> None:
+    there = installed(*OPENCV)
+    newest = max(there.values(), key=Version, default='')
+    same = ' '.join(f'{name}=={newest}' for name in there)
+    command = f'pip install --force-reinstall --no-deps {same}'
+    spec = importlib.util.find_spec('cv2')
+    if spec is None or spec.origin is None:
+        raise ImportError(
+            f'the files of {join(*there)} are gone, as after another of the '
+            f'packages of OpenCV was uninstalled. Type: {command}'
+            if there
+            else 'MMPose needs OpenCV, which is not installed. Type: pip '
+            'install opencv-python',
+            name='cv2',
+        )
+    if len(set(there.values())) > 1:
+        warn(
+            f'{join(*there)} are both installed and share a folder, where '
+            f'the last one has replaced files of the others. Type: {command}'
+        )
+
+
+def _check_numpy() -> None:
+    import numpy
+
+    misfits, reason = [], ''
+    for module in _BUILT_FOR_NUMPY:
+        try:
+            loaded = importlib.import_module(module)
+            if module == 'torch':
+                loaded.zeros(0).numpy()
+        except Exception as e:  # of many kinds
+            if 'numpy' not in str(e).lower():
+                continue  # not for here: whoever needs it will say more
+            package = module.partition('.')[0]
+            names = OPENCV if package == 'cv2' else (package,)
+            misfits.append(join(*names) or package)
+            reason = reason or f'{e}'.strip().partition('\n')[0]
+    if misfits:
+        is_new = Version(numpy.__version__).major > 1
+        raise ImportError(
+            f'{" and ".join(misfits)} cannot work with numpy '
+            f'{numpy.__version__} ({reason}). Type: pip install '
+            + ("'numpy<2'" if is_new else '-U numpy')
+        )

@@ -1,0 +1,208 @@
+"""Packages that do not fit each other."""
+
+import importlib.util
+import subprocess
+import sys
+from importlib.machinery import ModuleSpec
+from importlib.metadata import PackageNotFoundError
+
+import pytest
+
+from mmpose_ext.compat import environment
+
+FITTING = {
+    'torch': '2.13.0+cpu',
+    'torchvision': '0.28.0',
+    'numpy': '2.3.5',
+    'opencv-python': '4.11.0.86',
+    'mmengine': '0.10.7',
+    'mmcv-lite': '2.1.0',
+    'mmpose': '1.3.2',
+    'mmdet': '3.3.0',
+}
+REQUIREMENTS = {
+    'mmpose': ['numpy', "mmcv<3.0.0,>=2.0.0; extra == 'mim'"],
+    'mmdet': ['numpy', "mmcv<2.2.0,>=2.0.0rc4; extra == 'mim'"],
+}
+MODULES = {'opencv-python': 'cv2', 'mmcv-lite': 'mmcv', 'onedl-mmcv': 'mmcv'}
+LITE = "pip install 'mmcv-lite<2.2.0,>=2.0.0rc4'"
+COMPILED = (
+    'MMCV_WITH_OPS=1 pip install --no-build-isolation --no-cache-dir '
+    "'mmcv<2.2.0,>=2.0.0rc4'"
+)
+
+
+@pytest.fixture
+def packages(monkeypatch):
+    """What is installed, by name, to be changed."""
+    there = dict(FITTING)
+
+    def version(name):
+        if name not in there:
+            raise PackageNotFoundError(name)
+        return there[name]
+
+    def find_spec(name):
+        modules = [MODULES.get(package, package) for package in there]
+        return ModuleSpec(name, None, origin='.') if name in modules else None
+
+    monkeypatch.setattr(environment, 'version', version)
+    monkeypatch.setattr(environment, 'requires', REQUIREMENTS.get)
+    monkeypatch.setattr(importlib.util, 'find_spec', find_spec)
+    return there
+
+
+@pytest.fixture
+def refused(packages):
+    """The message of the ``ImportError`` for what is installed."""
+
+    def message():
+        with pytest.raises(ImportError) as error:
+            environment.check()
+        return str(error.value)
+
+    return message
+
+
+@pytest.fixture
+def warned(packages, recwarn):
+    """The only warning for what is installed."""
+
+    def message():
+        environment.check()
+        (warning,) = recwarn
+        return str(warning.message)
+
+    return message
+
+
+def test_nothing_is_said_of_what_fits(packages, recwarn):
+    environment.check()
+    # Of one version, as albumentations brings it; a fork of MMDet.
+    packages['opencv-python-headless'] = packages['opencv-python']
+    packages['onedl-mmcv'] = '2.3.6'
+    del packages['mmcv-lite'], packages['mmdet']
+    environment.check()
+    assert not recwarn.list
+
+
+@pytest.mark.parametrize(
+    'torch, command',
+    [
+        ('2.13.0+cpu', "pip install torch==2.13.0 'torchvision==0.28.*'"),
+        ('2.1.2', "pip install torch==2.1.2 'torchvision==0.16.*'"),
+        ('3.0.0', 'pip install torchvision'),
+    ],
+)
+def test_a_torchvision_is_missing(packages, refused, torch, command):
+    packages['torch'] = torch
+    del packages['torchvision']
+    assert refused() == (
+        f'MMPose needs torchvision, which is not installed. Type: {command}'
+    )
+
+
+@pytest.mark.parametrize(
+    'name, command',
+    [
+        ('torch', 'pip install torch torchvision'),
+        ('mmengine', 'pip install mmengine'),
+        ('mmcv-lite', LITE),
+        ('opencv-python', 'pip install opencv-python'),
+    ],
+)
+def test_a_package_is_missing(packages, refused, name, command):
+    del packages[name]
+    assert refused().endswith(f', which is not installed. Type: {command}')
+
+
+def test_an_mmcv_is_too_new_for_mmdet(packages, refused):
+    packages['mmcv-lite'] = '2.2.0'
+    remove = 'pip uninstall -y mmcv-lite && '
+    assert refused() == (
+        'mmdet 3.3.0 works with mmcv<2.2.0,>=2.0.0rc4, and mmcv-lite 2.2.0 '
+        f'is installed. Type: {remove}{LITE}, or for compiled operators, '
+        f'with a compiler: {remove}{COMPILED}'
+    )
+    del packages['mmdet']
+    environment.check()
+    packages['mmcv-lite'] = '1.7.0'
+    assert 'mmpose 1.3.2 works with mmcv<3.0.0,>=2.0.0, and' in refused()
+
+
+def test_two_mmcvs_share_a_folder(packages, warned):
+    packages['mmcv'] = '2.1.0'
+    message = warned()
+    assert message.startswith(
+        'mmcv 2.1.0 and mmcv-lite 2.1.0 are both installed'
+    )
+    remove = 'pip uninstall -y mmcv mmcv-lite && '
+    assert f'Type: {remove}{LITE}, or' in message
+    assert message.endswith(f'{remove}{COMPILED}')
+
+
+def test_two_opencvs_share_a_folder(packages, warned):
+    packages['opencv-contrib-python'] = '4.9.0.80'
+    message = warned()
+    assert message.startswith(
+        'opencv-python 4.11.0.86 and opencv-contrib-python 4.9.0.80 are both'
+    )
+    assert message.endswith(
+        'Type: pip install --force-reinstall --no-deps '
+        'opencv-python==4.11.0.86 opencv-contrib-python==4.11.0.86'
+    )
+
+
+def test_the_files_of_opencv_are_gone(packages, refused, monkeypatch):
+    monkeypatch.setitem(MODULES, 'opencv-python', 'no module')
+    assert refused() == (
+        'the files of opencv-python 4.11.0.86 are gone, as after another of '
+        'the packages of OpenCV was uninstalled. Type: pip install '
+        '--force-reinstall --no-deps opencv-python==4.11.0.86'
+    )
+
+
+@pytest.mark.parametrize(
+    'numpy, command',
+    [('2.3.5', "pip install 'numpy<2'"), ('1.26.4', 'pip install -U numpy')],
+)
+def test_numpy_was_moved(packages, refused, monkeypatch, numpy, command):
+    monkeypatch.setattr('numpy.__version__', numpy)
+    original = importlib.import_module
+
+    def import_module(name):
+        if name == 'cv2':
+            raise ImportError('numpy.core.multiarray failed to import\n...')
+        if name == 'matplotlib.path':
+            raise ImportError('libfreetype.so: no such file')
+        if name == 'torch':
+            torch = type('torch', (), {})
+            torch.zeros = original(name).nn.Identity  # without 'numpy'
+            return torch
+        return original(name)
+
+    monkeypatch.setattr(importlib, 'import_module', import_module)
+    assert refused() == (
+        f'torch 2.13.0+cpu and opencv-python 4.11.0.86 cannot work with numpy '
+        f"{numpy} ('Identity' object has no attribute 'numpy'). "
+        f'Type: {command}'
+    )
+
+
+def test_the_command_answers_where_the_import_fails(tmp_path):
+    folder = tmp_path / 'mmcv_lite-9.0.dist-info'
+    folder.mkdir()
+    (folder / 'METADATA').write_text(
+        'Metadata-Version: 2.1\nName: mmcv-lite\nVersion: 9.0\n'
+    )
+    done = subprocess.run(
+        [sys.executable, '-m', 'mmpose_ext.compat'],
+        env=dict(PYTHONPATH=f'{tmp_path}:.', COLUMNS='100'),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1 and done.stderr == ''
+    *table, message = done.stdout.splitlines()
+    assert any('torchvision' in line for line in table)
+    assert message.startswith('ImportError: mm')
+    assert 'and mmcv-lite 9.0 is installed. Type: pip uninstall' in message
