@@ -58,3 +58,25 @@ def declare_torchvision_ops() -> Repair:
         )
     _torchvision_library = library
     return Repair(thing, reason, 'declared, so that it can be imported')
+
+
+def has_torchvision_op(name: str, device: torch.device) -> bool:
+    """Whether torchvision's compiled part has an operator for a device.
+
+    Not where PyTorch is told to be deterministic, which the gradients of
+    some refuse.
+
+    Args:
+        name (str): The operator, such as 'nms'.
+        device (torch.device): The device.
+
+    Returns:
+        bool: Whether it is there.
+    """
+    return (
+        not torch.are_deterministic_algorithms_enabled()
+        and hasattr(torch.ops.torchvision, name)
+        and torch._C._dispatch_has_kernel_for_dispatch_key(
+            f'torchvision::{name}', device.type.upper()
+        )
+    )

@@ -13,10 +13,17 @@ from .deform_conv import (  # noqa: F401
     modulated_deform_conv_backward,
     modulated_deform_conv_forward,
 )
+from .focal_loss import (  # noqa: F401
+    sigmoid_focal_loss_backward,
+    sigmoid_focal_loss_forward,
+)
 from .ms_deform_attn import (  # noqa: F401
     ms_deform_attn_backward,
     ms_deform_attn_forward,
 )
+from .nms import nms, nms_match, softnms  # noqa: F401
+from .roi_align import roi_align_backward, roi_align_forward  # noqa: F401
+from .roi_pool import roi_pool_backward, roi_pool_forward  # noqa: F401
 
 
 def __getattr__(name: str) -> Callable:
