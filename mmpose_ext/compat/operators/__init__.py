@@ -21,9 +21,9 @@ from .ms_deform_attn import (  # noqa: F401
     ms_deform_attn_backward,
     ms_deform_attn_forward,
 )
-from .nms import nms, nms_match, softnms  # noqa: F401
 from .roi_align import roi_align_backward, roi_align_forward  # noqa: F401
 from .roi_pool import roi_pool_backward, roi_pool_forward  # noqa: F401
+from .suppression import nms, nms_match, softnms  # noqa: F401
 
 
 def __getattr__(name: str) -> Callable:
