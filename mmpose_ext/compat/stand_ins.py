@@ -39,14 +39,14 @@ def provide_operators() -> Repair:
 
 def provide_xtcocotools() -> Repair:
     """Let MMPose evaluate without xtcocotools, or with one that is broken."""
-    modules = [
-        f'xtcocotools{end}' for end in ('', '.coco', '.cocoeval', '.mask')
-    ]
-    reason = stand_in(
-        'xtcocotools',
-        {name: f'{__package__}.{name}' for name in modules},
-        _try_xtcocotools,
-    )
+    ours = f'{__package__}.xtcocotools'
+    modules = {
+        'xtcocotools': ours,
+        'xtcocotools.coco': f'{ours}.coco',
+        'xtcocotools.cocoeval': f'{ours}.cocoeval',
+        'xtcocotools.mask': 'pycocotools.mask',
+    }
+    reason = stand_in('xtcocotools', modules, _try_xtcocotools)
     done = reason and 'evaluates with faster-coco-eval'
     return Repair('xtcocotools', reason or 'works', done)
 

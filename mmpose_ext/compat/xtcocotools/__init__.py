@@ -1,14 +1,17 @@
-"""What MMPose takes from xtcocotools, over faster-coco-eval.
+"""What MMPose takes from xtcocotools, over two packages that are maintained.
 
 xtcocotools has wheels for numpy 1 only, and built against numpy 2 it cannot
-decode masks. faster-coco-eval is maintained, and evaluates in C++.
+decode masks. pycocotools, from which it was made, reads annotations and
+masks alike; faster-coco-eval evaluates in C++.
 """
 
 try:
     import faster_coco_eval  # noqa: F401
+    from pycocotools import mask
 except ImportError as e:
     raise ImportError(
-        'MMPose evaluates with xtcocotools, which does not work here, or '
-        'with faster-coco-eval, which is not installed: '
-        "pip install 'faster-coco-eval>=1.6'"
+        f'MMPose evaluates with pycocotools and faster-coco-eval: {e}. '
+        "pip install pycocotools 'faster-coco-eval>=1.6.5'"
     ) from e
+
+__all__ = ['mask']

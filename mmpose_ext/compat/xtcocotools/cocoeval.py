@@ -1,87 +1,99 @@
 """COCO's evaluation; a module like ``xtcocotools.cocoeval``."""
 
-import warnings
-from itertools import chain
-from typing import List, Optional, Sequence, Union
+from typing import List, Optional, Sequence, Tuple, Union
 
 import numpy as np
+from faster_coco_eval.core.coco import COCO as _COCO
 from faster_coco_eval.core.cocoeval import Params as _Params
 from faster_coco_eval.core.faster_eval_api import COCOeval_faster
 
-from .coco import _COCO
+from .coco import COCO
 
 __all__ = ['COCOeval', 'Params']
 
 _PARTS = ('foot', 'face', 'lefthand', 'righthand')
-# Where the keypoints of each kind are, and their score.
+# Where keypoints are that are not those of the body, and their score.
 _FIELDS = {
-    f'keypoints_{part}': ([f'{part}_kpts'], f'{part}_score') for part in _PARTS
+    f'keypoints_{part}': ((f'{part}_kpts',), f'{part}_score')
+    for part in _PARTS
 }
 _FIELDS['keypoints_wholebody'] = (
-    ['keypoints', *(f'{part}_kpts' for part in _PARTS)],
+    ('keypoints', *(f'{part}_kpts' for part in _PARTS)),
     'wholebody_score',
 )
+_KEPT = ('image_id', 'category_id', 'iscrowd', 'area', 'num_keypoints')
 
 
 class Params(_Params):
-    """faster-coco-eval's parameters; ``useSegm`` changes nothing in them."""
+    """Parameters, of which ``useSegm`` changes no other, as MMPose sets it."""
 
     useSegm = None
 
 
 class COCOeval(COCOeval_faster):
-    """faster-coco-eval's evaluation, with the kinds of xtcocotools'.
+    """faster-coco-eval's evaluation, of what xtcocotools' can evaluate.
 
-    Parts of the body are brought into the form of plain keypoints, and
-    without areas they are estimated from boxes, in copies of the
-    annotations.
+    Annotations and results are copied, in the form that faster-coco-eval
+    takes: keypoints of a part of the body become plain ones, and areas are
+    those that count. ``params``, ``eval`` and ``stats`` are as in
+    xtcocotools, ``evalImgs`` stays empty. Different from there, keypoints
+    that are not numbers match nobody instead of anybody.
 
     Args:
         cocoGt (COCO): The annotations.
-        cocoDt (COCO): The results.
-        iouType (str): ``'bbox'``, ``'segm'``, ``'keypoints'``, the same plus
-            ``'_crowd'``, ``'_body'``, ``'_foot'``, ``'_face'``,
-            ``'_lefthand'``, ``'_righthand'`` or ``'_wholebody'``. Defaults to
+        cocoDt (COCO): The results, from its ``loadRes``.
+        iouType (str): ``'bbox'``, ``'segm'``, ``'keypoints'``; or
+            ``'keypoints_'`` and ``'crowd'``, ``'body'``, ``'foot'``,
+            ``'face'``, ``'lefthand'``, ``'righthand'`` or ``'wholebody'``.
+            Of the last five, a result's score is its ``'foot_score'`` and so
+            on, or its ``'score'`` where it has none. Defaults to
             ``'keypoints'``.
         sigmas (Sequence[float], optional): Of K keypoints. Defaults to
             ``None``, COCO's of 17.
-        use_area (bool): Whether to use the annotations' areas instead of 0.53
-            of their boxes. Defaults to ``True``.
+        use_area (bool): Whether to use the areas of the annotations, instead
+            of 0.53 of their boxes. Defaults to ``True``.
     """
 
     def __init__(
         self,
-        cocoGt: Optional[_COCO] = None,
-        cocoDt: Optional[_COCO] = None,
+        cocoGt: COCO,
+        cocoDt: COCO,
         iouType: str = 'keypoints',
         sigmas: Optional[Sequence[float]] = None,
         use_area: bool = True,
     ):
-        keys, self.score_key = _FIELDS.get(iouType, (['keypoints'], 'score'))
-        kind = 'keypoints' if iouType.startswith('keypoints') else iouType
-        if iouType == 'keypoints_crowd':
-            kind = iouType
-        super().__init__(iouType=kind, print_function=print)
-        self.params = Params(kind, sigmas)
-        if cocoGt is None or cocoDt is None:
-            return
-        truth = [dict(ann) for ann in cocoGt.dataset.get('annotations', [])]
-        found = [dict(ann) for ann in cocoDt.dataset.get('annotations', [])]
-        for ann in truth:
+        keys, self.score_key = _FIELDS.get(iouType, (('keypoints',), 'score'))
+        kind = iouType
+        if 'keypoints' in kind and kind != 'keypoints_crowd':
+            kind = 'keypoints'
+        truth = _copy(cocoGt, kind, keys)
+        for ann, original in zip(truth, cocoGt.anns.values()):
+            ann['bbox'] = original['bbox']
             if not use_area or 'area' not in ann:
                 ann['area'] = ann['bbox'][2] * ann['bbox'][3] * 0.53
-        if kind.startswith('keypoints'):
-            visible = _join(truth, keys)
-            if kind == 'keypoints':
-                for ann, number in zip(truth, visible):
-                    ann['num_keypoints'] = number
-            visible = _join(found, keys)
-            found = [ann for ann, number in zip(found, visible) if number]
-        found = _sort(found, self.score_key)
-        self.cocoGt = _index(cocoGt, truth)
-        self.cocoDt = _index(cocoGt, found)
+            if kind == 'keypoints_crowd':
+                # CrowdPose does not count all that are visible.
+                ann['num_keypoints'] = original['num_keypoints']
+        found = _copy(cocoDt, kind, keys)
+        for ann, original in zip(found, cocoDt.anns.values()):
+            score = original.get(self.score_key, original['score'])
+            ann['score'] = max(-np.inf, score)  # also of one that is NaN
+        if 'keypoints' in kind:
+            found = [ann for ann in found if ann['num_keypoints']]
+        order = np.argsort([-ann['score'] for ann in found], kind='stable')
+        found = [found[i] for i in order]
+
+        super().__init__(
+            _index(cocoGt, truth),
+            _index(cocoGt, found),
+            kind,
+            print_function=print,
+        )
+        self.params = Params(kind)
         self.params.imgIds = sorted(cocoGt.getImgIds())
         self.params.catIds = sorted(cocoGt.getCatIds())
+        if sigmas is not None:
+            self.params.kpt_oks_sigmas = np.array(sigmas)
 
     def computeOks(self, imgId: int, catId: int) -> Union[list, np.ndarray]:
         """Object keypoint similarity of D results and G annotations.
@@ -93,72 +105,68 @@ class COCOeval(COCOeval_faster):
         Returns:
             np.ndarray: (D, G), the results with the highest scores first.
         """
-        p = self.params
-        gts, dts = (
+        truth, found = (
             [
-                a
-                for a in c.imgToAnns.get(imgId, ())
-                if a['category_id'] == catId
+                ann
+                for ann in coco.imgToAnns.get(imgId, ())
+                if ann['category_id'] == catId
             ]
-            for c in (self.cocoGt, self.cocoDt)
+            for coco in (self.cocoGt, self.cocoDt)
         )
-        dts = dts[: p.maxDets[-1]]
-        if not gts or not dts:
+        found = found[: self.params.maxDets[-1]]
+        if not truth or not found:
             return []
-        found = np.array([dt['keypoints'] for dt in dts])
-        scale = (np.asarray(p.kpt_oks_sigmas) * 2) ** 2
-        oks = np.empty((len(dts), len(gts)))
-        for j, gt in enumerate(gts):
-            x, y, v = gt['keypoints'].reshape(-1, 3).T
-            if (v > 0).any():
-                dx, dy = found[:, 0::3] - x, found[:, 1::3] - y
+        points = np.array([ann['keypoints'] for ann in found])
+        xd, yd = points[:, 0::3], points[:, 1::3]
+        variances = (self.params.kpt_oks_sigmas * 2) ** 2
+        oks = np.empty((len(found), len(truth)))
+        for j, ann in enumerate(truth):
+            xg, yg, seen = ann['keypoints'].reshape(-1, 3).T
+            seen = seen > 0
+            if seen.any():
+                dx, dy = xd - xg, yd - yg
             else:
-                # How far they are from twice the box.
-                x, y, w, h = gt['bbox']
-                dx, dy = (
-                    np.maximum(0, start - size - at)
-                    + np.maximum(0, at - (start + size * 2))
-                    for start, size, at in (
-                        (x, w, found[:, 0::3]),
-                        (y, h, found[:, 1::3]),
-                    )
-                )
-                v = np.ones(len(scale))
-            e = (dx**2 + dy**2) / scale / (gt['area'] + np.spacing(1)) / 2
-            e = np.compress(v > 0, e, axis=1)
+                x, y, w, h = ann['bbox']
+                dx = _distance(xd, x - w, x + w * 2)
+                dy = _distance(yd, y - h, y + h * 2)
+                seen = ~seen
+            e = (dx**2 + dy**2) / variances / (ann['area'] + np.spacing(1)) / 2
+            # Rows stay contiguous, so that sums are those of xtcocotools.
+            e = np.compress(seen, e, axis=1)
             oks[:, j] = np.exp(-e).sum(axis=1) / e.shape[1]
         return oks
 
 
-def _join(annotations: List[dict], keys: List[str]) -> List[int]:
-    """Join the keypoints of several parts; the number of those seen."""
-    joined = np.array(
-        [
-            list(chain.from_iterable(ann[key] for key in keys))
-            for ann in annotations
-        ],
-        float,
-    ).reshape(len(annotations), -1)
-    for ann, keypoints in zip(annotations, joined):
-        ann['keypoints'] = keypoints
-    return (joined[:, 2::3] > 0).sum(axis=1).tolist()
+def _distance(values: np.ndarray, start: float, end: float) -> np.ndarray:
+    """How far values are outside of an interval."""
+    return np.maximum(0, start - values) + np.maximum(0, values - end)
 
 
-def _sort(found: List[dict], score_key: str) -> List[dict]:
-    """Sort results by their scores, those without a number at the end."""
-    if any(score_key not in ann for ann in found):
-        warnings.warn(
-            f"'{score_key}' not found, use 'score' instead.", stacklevel=3
+def _copy(coco: COCO, kind: str, keys: Tuple[str, ...]) -> List[dict]:
+    """Copy what all annotations have in common, and the shape of a kind."""
+    originals = coco.anns.values()
+    copies = [
+        {key: ann[key] for key in _KEPT if key in ann} for ann in originals
+    ]
+    if kind == 'bbox':
+        for ann, original in zip(copies, originals):
+            ann['bbox'] = original['bbox']
+    elif kind == 'segm':
+        for ann, original in zip(copies, originals):
+            ann['segmentation'] = coco.annToRLE(original)
+    elif copies:
+        points = np.hstack(
+            [np.array([ann[key] for ann in originals], float) for key in keys]
         )
-    for ann in found:
-        ann['score'] = ann.get(score_key, ann['score'])
-    order = np.argsort([-ann['score'] for ann in found], kind='stable')
-    return [found[i] for i in order]
+        seen = (points[:, 2::3] > 0).sum(axis=1).tolist()
+        for ann, keypoints, number in zip(copies, points, seen):
+            ann.update(keypoints=keypoints, num_keypoints=number)
+    return copies
 
 
-def _index(truth: _COCO, annotations: List[dict]) -> _COCO:
-    for i, ann in enumerate(annotations, 1):
-        ann['id'] = i
-    keep = ('images', 'categories')
-    content = {key: truth.dataset.get(key, []) for key in keep}
-    return _COCO(dict(content, annotations=annotations))
+def _index(coco: COCO, annotations: List[dict]) -> _COCO:
+    """Let faster-coco-eval index annotations, which get ids from 1 on."""
+    for id_, ann in enumerate(annotations, 1):
+        ann['id'] = id_
+    dataset = {k: coco.dataset.get(k, []) for k in ('images', 'categories')}
+    return _COCO(dict(dataset, annotations=annotations))
