@@ -2,11 +2,12 @@
 
 import importlib
 import importlib.util
+import re
 import warnings
 from importlib.metadata import PackageNotFoundError, requires, version
 from typing import Dict, Iterator, Optional, Tuple
 
-from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 # Distributions that put their files in one place.
@@ -17,6 +18,8 @@ OPENCV = (
     'opencv-python-headless',
     'opencv-contrib-python-headless',
 )
+# Of a line such as "mmcv <2.2.0,>=2.0.0rc4 ; extra == 'mim'".
+_MMCV_BOUNDS = re.compile(r'mmcv *\(?([<>=!~][^;)]*)')
 # Modules with compiled parts, which are made for a range of numpys. All but
 # the small last one are imported by ``mmpose_ext`` in any case.
 _BUILT_FOR_NUMPY = (
@@ -113,18 +116,19 @@ def _remove(*names: str) -> str:
 
 def _bounds_of_mmcv() -> str:
     """MMDet's, where it is installed: they are narrower than MMPose's."""
-    return next((str(r.specifier) for _, r in _requirements()), '>=2.1')
+    return next((str(bounds) for _, bounds in _wanted_mmcvs()), '>=2.1')
 
 
-def _requirements() -> Iterator[Tuple[str, Requirement]]:
+def _wanted_mmcvs() -> Iterator[Tuple[str, SpecifierSet]]:
     """What is installed of MMDet and MMPose, and what it wants of mmcv.
 
     They say so in an extra, and check it when they are imported.
     """
     for name, found in installed('mmdet', 'mmpose').items():
-        for needed in map(Requirement, requires(name) or ()):
-            if needed.name == 'mmcv':
-                yield f'{name} {found}', needed
+        for line in requires(name) or ():
+            bounds = _MMCV_BOUNDS.match(line)
+            if bounds:
+                yield f'{name} {found}', SpecifierSet(bounds[1])
 
 
 def _check_that_all_are_there() -> None:
@@ -145,11 +149,11 @@ def _check_that_all_are_there() -> None:
 
 def _check_mmcv() -> None:
     there = installed(*MMCV)
-    for package, needed in _requirements():
+    for package, bounds in _wanted_mmcvs():
         for name, found in there.items():
-            if not needed.specifier.contains(found, prereleases=True):
+            if not bounds.contains(found, prereleases=True):
                 raise ImportError(
-                    f'{package} works with mmcv{needed.specifier}, and '
+                    f'{package} works with mmcv{bounds}, and '
                     f'{name} {found} is installed. {ways_to_mmcv()}'
                 )
     if len(there) > 1:
@@ -184,7 +188,7 @@ def _check_opencv() -> None:
 def _check_numpy() -> None:
     import numpy
 
-    misfits, reason = [], ''
+    names, reason = [], ''
     for module in _BUILT_FOR_NUMPY:
         try:
             loaded = importlib.import_module(module)
@@ -194,13 +198,13 @@ def _check_numpy() -> None:
             if 'numpy' not in str(e).lower():
                 continue  # not for here: whoever needs it will say more
             package = module.partition('.')[0]
-            names = OPENCV if package == 'cv2' else (package,)
-            misfits.append(join(*names) or package)
+            names += installed(*OPENCV) if package == 'cv2' else [package]
             reason = reason or f'{e}'.strip().partition('\n')[0]
-    if misfits:
-        is_new = Version(numpy.__version__).major > 1
+    if names:
+        # Torch is not to be moved. The others are small.
+        is_new = Version(numpy.__version__).major > 1 and 'torch' not in names
         raise ImportError(
-            f'{" and ".join(misfits)} cannot work with numpy '
-            f'{numpy.__version__} ({reason}). Type: pip install '
-            + ("'numpy<2'" if is_new else '-U numpy')
+            f'{join(*names)} cannot work with numpy {numpy.__version__} '
+            f'({reason}). Type: pip install -U '
+            + (' '.join(names) if is_new else "'numpy<2'")
         )

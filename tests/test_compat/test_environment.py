@@ -7,6 +7,7 @@ from importlib.machinery import ModuleSpec
 from importlib.metadata import PackageNotFoundError
 
 import pytest
+import torch
 
 from mmpose_ext.compat import environment
 
@@ -163,30 +164,46 @@ def test_the_files_of_opencv_are_gone(packages, refused, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    'numpy, command',
-    [('2.3.5', "pip install 'numpy<2'"), ('1.26.4', 'pip install -U numpy')],
+    'numpy, broken, names, command',
+    [
+        (
+            '2.3.5',
+            ['cv2', 'pycocotools.mask'],
+            'opencv-python 4.11.0.86 and pycocotools 2.0.7',
+            'opencv-python pycocotools',
+        ),
+        ('1.22.4', ['cv2'], 'opencv-python 4.11.0.86', "'numpy<2'"),
+        (
+            '2.3.5',
+            ['torch', 'cv2'],
+            'torch 2.13.0+cpu and opencv-python 4.11.0.86',
+            "'numpy<2'",
+        ),
+    ],
 )
-def test_numpy_was_moved(packages, refused, monkeypatch, numpy, command):
+def test_numpy_was_moved(
+    packages, refused, monkeypatch, numpy, broken, names, command
+):
+    packages['pycocotools'] = '2.0.7'
     monkeypatch.setattr('numpy.__version__', numpy)
-    original = importlib.import_module
 
     def import_module(name):
-        if name == 'cv2':
-            raise ImportError('numpy.core.multiarray failed to import\n...')
+        if name in broken:
+            raise ImportError('\nnumpy.core.multiarray failed to import\n...')
         if name == 'matplotlib.path':
             raise ImportError('libfreetype.so: no such file')
-        if name == 'torch':
-            torch = type('torch', (), {})
-            torch.zeros = original(name).nn.Identity  # without 'numpy'
-            return torch
-        return original(name)
+        return sys.modules[name]
 
     monkeypatch.setattr(importlib, 'import_module', import_module)
     assert refused() == (
-        f'torch 2.13.0+cpu and opencv-python 4.11.0.86 cannot work with numpy '
-        f"{numpy} ('Identity' object has no attribute 'numpy'). "
-        f'Type: {command}'
+        f'{names} cannot work with numpy {numpy} (numpy.core.multiarray '
+        f'failed to import). Type: pip install -U {command}'
     )
+
+
+def test_torch_does_not_know_numpy(packages, refused, monkeypatch):
+    monkeypatch.setattr('torch.zeros', torch.nn.Identity)  # without numpy()
+    assert refused().startswith('torch 2.13.0+cpu cannot work with numpy ')
 
 
 def test_the_command_answers_where_the_import_fails(tmp_path):
