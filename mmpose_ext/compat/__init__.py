@@ -10,12 +10,12 @@ broken. ``python -m mmpose_ext.compat`` tells what was found and done.
 import sys
 
 from . import environment
-from .report import print_report, repairs
+from .report import repairs, report_failed_import
 
 if sys.argv[:1] == ['-m'] and __name__ in getattr(sys, 'orig_argv', ()):
     # Python imports a package before it runs a module in it. The answer to
     # what is broken may be that ``mmpose_ext`` cannot be imported.
-    sys.excepthook = lambda kind, error, traceback: print_report(error)
+    sys.excepthook = report_failed_import
 
 # Before the others, which import what it looks at.
 environment.check()

@@ -1,6 +1,8 @@
 """What the repairs found and did, as a table."""
 
 import platform
+import sys
+from types import TracebackType
 from typing import List, NamedTuple, Optional
 
 from .environment import MMCV, OPENCV, installed
@@ -40,13 +42,8 @@ class Repair(NamedTuple):
 repairs: List[Repair] = []
 
 
-def print_report(error: Optional[BaseException] = None) -> None:
-    """Print the versions of the packages, and what was repaired.
-
-    Args:
-        error (BaseException, optional): Why ``mmpose_ext`` cannot be
-            imported.
-    """
+def print_report() -> None:
+    """Print the versions of the packages, and what was repaired."""
     from rich.console import Console
     from rich.table import Table
 
@@ -57,7 +54,22 @@ def print_report(error: Optional[BaseException] = None) -> None:
     table.add_section()
     for repair in repairs:
         table.add_row(*repair)
-    console = Console(highlight=False, markup=False)
-    console.print(table)
-    if error is not None:
-        console.print(f'{type(error).__name__}: {error}', soft_wrap=True)
+    Console(highlight=False, markup=False).print(table)
+
+
+def report_failed_import(
+    kind: type, error: BaseException, traceback: Optional[TracebackType]
+) -> None:
+    """Print the report, and the error that ended the import.
+
+    Args:
+        kind (type): As of ``sys.excepthook``.
+        error (BaseException): Why ``mmpose_ext`` cannot be imported.
+        traceback (TracebackType, optional): As of ``sys.excepthook``.
+    """
+    if __name__.partition('.')[0] in sys.modules:
+        # Compiled modules print errors by it that end nothing.
+        sys.__excepthook__(kind, error, traceback)
+    else:
+        print_report()
+        print(f'{kind.__name__}: {error}')

@@ -30,11 +30,18 @@ def provide_operators() -> Repair:
             f'that work ({reason}). Those of mmpose_ext stand in, as beside '
             f'mmcv-lite. {environment.ways_to_mmcv()}'
         )
-    there = inspect.getmembers(
-        importlib.import_module(ours), inspect.isfunction
+    operators = importlib.import_module(ours)
+    names = {
+        operators.public_name(name)
+        for name, _ in inspect.getmembers(operators, inspect.isfunction)
+        if not name.startswith('_') and name != 'public_name'
+    }
+    return Repair(
+        thing,
+        reason,
+        f'{len(names)} over torchvision and PyTorch: '
+        f'{", ".join(sorted(names))}; the others raise when they are called',
     )
-    names = ', '.join(name for name, _ in there if not name.startswith('_'))
-    return Repair(thing, reason, f'in PyTorch, others raise: {names}')
 
 
 def provide_xtcocotools() -> Repair:

@@ -134,3 +134,16 @@ assert mmpose_ext.compat.report.repairs[2].done == ''
 
 def test_operators_that_work_are_never_replaced():
     subprocess.run([sys.executable, '-c', OPERATORS], check=True)
+
+
+def test_an_operator_that_is_not_there_says_what_to_type():
+    operators = importlib.import_module('mmpose_ext.compat.operators')
+    for name in ('carafe', 'carafe_forward', 'carafe_backward'):
+        carafe = getattr(operators, name)
+        with pytest.raises(RuntimeError) as error:
+            carafe(1, size=2)
+        assert str(error.value).startswith(
+            'mmcv.ops.carafe needs a compiled mmcv (with a compiler, type: '
+        )
+        assert str(error.value).endswith(f'{environment.compiled_mmcv()})')
+    assert not hasattr(operators, '__wrapped__')

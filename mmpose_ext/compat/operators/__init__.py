@@ -4,8 +4,10 @@ mmcv's Python code calls these functions by name and position, with tensors
 that it allocated for their outputs.
 """
 
+import re
 from typing import Any, Callable
 
+from .. import environment
 from .deform_conv import (  # noqa: F401
     deform_conv_backward_input,
     deform_conv_backward_parameters,
@@ -33,8 +35,13 @@ def __getattr__(name: str) -> Callable:
 
     def missing(*args: Any, **kwargs: Any) -> None:
         raise RuntimeError(
-            f'mmcv.ops.{name} needs a compiled mmcv '
-            '(see docs/install.md of mmpose_ext)'
+            f'mmcv.ops.{public_name(name)} needs a compiled mmcv '
+            f'(with a compiler, type: {environment.compiled_mmcv()})'
         )
 
     return missing
+
+
+def public_name(name: str) -> str:
+    """An operator as users know it, of whose passes each has a name."""
+    return re.sub('_(forward|backward).*', '', name)
