@@ -1,5 +1,6 @@
 """Installed packages that do not fit each other, and what to type."""
 
+import contextlib
 import importlib
 import importlib.util
 import re
@@ -35,11 +36,10 @@ def installed(*names: str) -> Dict[str, str]:
     """The versions of those of some distributions that are installed."""
     versions = {}
     for name in names:
-        try:
+        with contextlib.suppress(PackageNotFoundError):
             versions[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return versions
+    # None is what is left of a broken one.
+    return {name: found for name, found in versions.items() if found}
 
 
 def join(*names: str) -> str:
@@ -89,10 +89,15 @@ def _minor_of_torchvision() -> Optional[int]:
 
 
 def compiled_mmcv() -> str:
-    """What to type for an mmcv with all of its operators."""
+    """What to type for an mmcv with all of its operators.
+
+    Torch is not seen where the build is isolated, and pip's cache may have a
+    build without operators.
+    """
     return (
-        f'{_remove(*MMCV)}MMCV_WITH_OPS=1 pip install --no-build-isolation '
-        f"--no-cache-dir 'mmcv{_bounds_of_mmcv()}'"
+        f"{_remove(*MMCV)}pip install 'setuptools<82' && MMCV_WITH_OPS=1 "
+        'pip install --no-build-isolation --no-cache-dir '
+        f"'mmcv{_bounds_of_mmcv()}'"
     )
 
 

@@ -45,9 +45,9 @@ repairs: List[Repair] = []
 def print_report() -> None:
     """Print the versions of the packages, and what was repaired."""
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
-    table = Table('what', 'found here', 'done')
+    table = Table('what', Column('found here', overflow='fold'), 'done')
     table.add_row('Python', platform.python_version())
     for name, found in installed(*_PACKAGES).items():
         table.add_row(name, found)

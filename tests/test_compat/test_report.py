@@ -1,0 +1,53 @@
+"""What the repairs found and did, as a table."""
+
+import platform
+import runpy
+import subprocess
+import sys
+from importlib.metadata import version
+
+import torch
+
+from mmpose_ext.compat import report
+
+
+def test_the_table_has_versions_and_repairs(capsys, monkeypatch):
+    monkeypatch.setenv('COLUMNS', '300')
+    runpy.run_module('mmpose_ext.compat', run_name='__main__')
+    lines = [
+        [cell.strip() for cell in line.split('│')[1:-1]]
+        for line in capsys.readouterr().out.splitlines()
+    ]
+    assert ['Python', platform.python_version(), ''] in lines
+    assert ['torch', torch.__version__, ''] in lines
+    assert ['mmpose', version('mmpose'), ''] in lines
+    assert len(report.repairs) > 9
+    for repair in report.repairs:
+        assert list(repair) in lines
+        assert repair.found
+
+
+def test_errors_that_end_nothing_are_printed_as_ever(capsys):
+    error = AttributeError('_ARRAY_API not found')
+    report.report_failed_import(type(error), error, None)
+    out, err = capsys.readouterr()
+    assert err == 'AttributeError: _ARRAY_API not found\n' and out == ''
+
+
+def test_the_command_answers_where_the_import_fails(tmp_path):
+    folder = tmp_path / 'mmcv_lite-9.0.dist-info'
+    folder.mkdir()
+    (folder / 'METADATA').write_text(
+        'Metadata-Version: 2.1\nName: mmcv-lite\nVersion: 9.0\n'
+    )
+    done = subprocess.run(
+        [sys.executable, '-m', 'mmpose_ext.compat'],
+        env=dict(PYTHONPATH=f'{tmp_path}:.', COLUMNS='100'),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1 and done.stderr == ''
+    *table, message = done.stdout.splitlines()
+    assert any('torchvision' in line for line in table)
+    assert message.startswith('ImportError: mm')
+    assert 'and mmcv-lite 9.0 is installed. Type: pip uninstall' in message
