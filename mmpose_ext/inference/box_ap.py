@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Dict, Optional, Sequence, Union
 
 from ..checks import read_annotations
+from ..checks.coco.api import CheckedCOCO, COCOeval
 
 
 def count_persons(ann_file: Union[str, Path]) -> int:
@@ -26,19 +27,17 @@ def evaluate_boxes(
 
     Returns:
         Dict[str, float]: ``AP`` (the mean over IoU 0.50 to 0.95) and ``AP50``.
-        Both are 0 if there are no boxes.
+        Both are 0 if there are no boxes, and -1, as COCO has it, if the file
+        has no category of persons.
     """
     if not boxes:
         return dict(AP=0.0, AP50=0.0)
-    from pycocotools.coco import COCO
-    from pycocotools.cocoeval import COCOeval
-
     data = read_annotations(str(ann_file))
     id_ = _person_category(data)
+    if id_ is None:
+        return dict(AP=-1.0, AP50=-1.0)
     with contextlib.redirect_stdout(io.StringIO()):
-        truth = COCO()
-        truth.dataset = data
-        truth.createIndex()
+        truth = CheckedCOCO(str(ann_file), ann_data=data)
         found = truth.loadRes([{**box, 'category_id': id_} for box in boxes])
         evaluation = COCOeval(truth, found, 'bbox')
         evaluation.params.catIds = [id_]

@@ -1,12 +1,22 @@
-"""COCO's Python interface, which reads annotations by our rules."""
+"""COCO's Python interface, which reads annotations by our rules.
+
+``COCOeval`` is the one over faster-coco-eval, also where xtcocotools works;
+xtcocotools' gives the same without that package, more slowly.
+"""
 
 from typing import Any, Optional
 
 import mmpose.datasets.datasets.base.base_coco_style_dataset as _dataset
 import mmpose.evaluation.metrics.coco_metric as _metric
+import mmpose.evaluation.metrics.coco_wholebody_metric as _wholebody
 from xtcocotools.coco import COCO
 
 from .reader import read_annotations
+
+try:
+    from ...compat.xtcocotools.cocoeval import COCOeval
+except ImportError:
+    from xtcocotools.cocoeval import COCOeval
 
 
 class CheckedCOCO(COCO):
@@ -48,6 +58,10 @@ class CheckedTruth(CheckedCOCO):
 
 
 def read_strictly_in_mmpose() -> None:
-    """Let MMPose's datasets and metrics read annotations by our rules."""
+    """Let MMPose's datasets and metrics read annotations by our rules.
+
+    Metrics evaluate by the ``COCOeval`` of this module.
+    """
     _dataset.COCO = CheckedCOCO
     _metric.COCO = CheckedTruth
+    _metric.COCOeval = _wholebody.COCOeval = COCOeval
