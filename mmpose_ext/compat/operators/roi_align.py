@@ -1,5 +1,6 @@
 """RoIAlign: regions of feature maps, sampled bilinearly on a grid of bins."""
 
+import math
 from typing import Iterator, Tuple
 
 import torch
@@ -8,8 +9,8 @@ from torch.nn.functional import embedding_bag
 
 from ..torchvision_ops import has_torchvision_op
 
-# Values of cells that are gathered at once, unless one region has more.
-_CHUNK = 2**22
+# Cells that are weighted at once, unless one region has more.
+_CHUNK = 2**18
 
 # What mmcv's function for CPUs takes for the largest of no samples.
 _LOWEST = -10000.0
@@ -55,35 +56,45 @@ def roi_align_forward(
         )
         output.copy_(pooled)
         return
+    channels, height, width = input.shape[1:]
+    maps = rois[:, 0].long()
+    features = _in_single(input).permute(0, 2, 3, 1).flatten(0, 2)
     output.fill_(0 if pool_mode == 1 else _LOWEST)
     argmax_y.fill_(-1)
     argmax_x.fill_(-1)
-    channels, height, width = input.shape[1:]
-    features = _in_single(input).permute(0, 2, 3, 1).flatten(0, 2)
     for regions, y, x in _sample(
-        rois, channels, bins, spatial_scale, sampling_ratio, aligned
+        rois, bins, spatial_scale, sampling_ratio, aligned
     ):
-        cells, weights = _interpolate(y, x, height, width)
-        cells += _first_cells(rois[regions], height * width)
+        cells, weights = _interpolate(y, x, maps[regions], height, width)
+        weights = weights.to(features)
         if pool_mode == 1:
-            pooled = _add_up(features, cells, weights, 3).movedim(-1, 1)
-            output[regions] = (pooled / (cells[0, 0, 0].numel() // 4)).to(
-                output
+            averages = (
+                embedding_bag(
+                    cells.flatten(3).flatten(0, 2),
+                    features,
+                    mode='sum',
+                    per_sample_weights=weights.flatten(3).flatten(0, 2),
+                )
+                / weights[0, 0, 0, ..., 0].numel()
             )
+            averages = averages.view(len(regions), *bins, channels)
+            output[regions] = averages.movedim(-1, 1).to(output)
             continue
-        samples = _add_up(features, cells, weights, 5).flatten(3, 4)
+        # mmcv adds the four in this order; it decides between equal ones.
+        samples = sum(
+            features[cells[..., i]] * weights[..., i, None] for i in range(4)
+        ).flatten(3, 4)
         largest, index = samples.max(3)
-        found = largest > _LOWEST
-        for target, values in (
-            (output, largest),
-            (argmax_y, y.expand(cells.shape[:-1]).flatten(3).gather(3, index)),
-            (argmax_x, x.expand(cells.shape[:-1]).flatten(3).gather(3, index)),
+        positions = (
+            axis.expand(cells.shape[:-1]).flatten(3).gather(3, index)
+            for axis in (y, x)
+        )
+        found = (largest > _LOWEST).movedim(-1, 1)
+        for written, values in zip(
+            (output, argmax_y, argmax_x), (largest, *positions)
         ):
-            target[regions] = torch.where(
-                found.movedim(-1, 1),
-                values.movedim(-1, 1).to(target),
-                target[regions],
-            )
+            values = values.movedim(-1, 1).to(written)
+            written[regions] = values.where(found, written[regions])
 
 
 def roi_align_backward(
@@ -116,9 +127,10 @@ def roi_align_backward(
         aligned (bool): As in the forward pass.
     """
     bins = aligned_height, aligned_width
-    maps, channels, height, width = grad_input.shape
+    maps = rois[:, 0].long()
+    channels, height, width = grad_input.shape[1:]
     if pool_mode == 0:
-        _add_largest(grad_output, rois, argmax_y, argmax_x, grad_input)
+        _add_to_largest(grad_output, maps, argmax_y, argmax_x, grad_input)
         return
     if _prefers_torchvision(grad_output):
         grads = torch.ops.torchvision._roi_align_backward(
@@ -133,17 +145,28 @@ def roi_align_backward(
         grad_input.copy_(grads)
         return
     grad_output = _in_single(grad_output).movedim(1, -1)
-    grads = grad_output.new_zeros(maps * height * width, channels)
+    grads = grad_output.new_zeros(len(grad_input) * height * width, channels)
     for regions, y, x in _sample(
-        rois, channels, bins, spatial_scale, sampling_ratio, aligned
+        rois, bins, spatial_scale, sampling_ratio, aligned
     ):
-        cells, weights = _interpolate(y, x, height, width)
-        cells += _first_cells(rois[regions], height * width)
-        weights = weights.flatten(3).to(grads) / (y.shape[3] * x.shape[4])
-        values = weights[..., None] * grad_output[regions][..., None, :]
-        grads.index_add_(0, cells.flatten(), values.flatten(0, -2))
-    grads = grads.unflatten(0, (maps, height, width)).movedim(-1, 1)
-    grad_input.copy_(grads)
+        cells, weights = _interpolate(y, x, maps[regions], height, width)
+        cells, weights = cells.flatten(3), weights.flatten(3).to(grads)
+        pooled = grad_output[regions].flatten(0, 2)
+        columns = torch.arange(len(pooled), device=cells.device)
+        transposed = torch.sparse_coo_tensor(
+            torch.stack(
+                [
+                    cells.flatten(),
+                    columns.repeat_interleave(cells.shape[-1]),
+                ]
+            ),
+            weights.flatten() / (cells.shape[-1] // 4),
+            (len(grads), len(pooled)),
+            check_invariants=False,
+        )
+        grads.addmm_(transposed, pooled)
+    grads = grads.view(len(grad_input), height, width, channels)
+    grad_input.copy_(grads.movedim(-1, 1))
 
 
 def _prefers_torchvision(maps: Tensor) -> bool:
@@ -160,7 +183,6 @@ def _in_single(values: Tensor) -> Tensor:
 
 def _sample(
     rois: Tensor,
-    channels: int,
     bins: Tuple[int, int],
     spatial_scale: float,
     sampling_ratio: int,
@@ -181,34 +203,49 @@ def _sample(
     if not aligned:
         extents = extents.clamp(min=1)
     sizes = extents / extents.new_tensor(bins)
-    # mmcv's functions round in single precision.
-    grids = sizes.float().ceil().long()
     if sampling_ratio > 0:
-        grids.fill_(sampling_ratio)
-    for grid in grids[(grids > 0).all(1)].unique(dim=0):
-        alike = (grids == grid).all(1).nonzero().flatten()
-        values = 4 * channels * bins[0] * bins[1] * int(grid.prod())
-        for regions in alike.split(max(1, _CHUNK // values)):
+        grids = torch.full_like(sizes, sampling_ratio).long()
+    else:  # in single precision, as mmcv rounds
+        grids = sizes.float().ceil().long()
+    for grid in grids[(grids > 0).all(1)].unique(dim=0).tolist():
+        alike = (grids == grids.new_tensor(grid)).all(1).nonzero().flatten()
+        cells = 4 * math.prod((*bins, *grid))
+        for regions in alike.split(max(1, _CHUNK // cells)):
             y, x = (
-                starts[regions, axis, None, None]
-                + torch.arange(bins[axis], device=rois.device)[:, None]
-                * sizes[regions, axis, None, None]
-                + (torch.arange(int(grid[axis]), device=rois.device) + 0.5)
-                * sizes[regions, axis, None, None]
-                / grid[axis]
-                for axis in (0, 1)
+                _spread(
+                    starts[regions, i], sizes[regions, i], bins[i], grid[i]
+                )
+                for i in (0, 1)
             )
             yield regions, y[:, :, None, :, None], x[:, None, :, None, :]
 
 
+def _spread(start: Tensor, size: Tensor, bins: int, samples: int) -> Tensor:
+    """Positions (n, bins, samples) in bins of the given size."""
+    start, size = start[:, None, None], size[:, None, None]
+    bin = torch.arange(bins, device=start.device)[:, None]
+    sample = torch.arange(samples, device=start.device)
+    return start + bin * size + (sample + 0.5) * size / samples
+
+
 def _interpolate(
-    y: Tensor, x: Tensor, height: int, width: int
+    y: Tensor, x: Tensor, maps: Tensor, height: int, width: int
 ) -> Tuple[Tensor, Tensor]:
-    """Cells around positions, (..., 4) indices in a map, and weights."""
-    (rows, row_weights), (columns, column_weights) = (
-        _interpolate_axis(y, height),
-        _interpolate_axis(x, width),
-    )
+    """The four cells around positions.
+
+    Args:
+        y (Tensor): (n, ...) rows, in cells.
+        x (Tensor): (n, ...) columns, in cells.
+        maps (Tensor): (n,) indices of maps.
+        height (int): Rows of a map.
+        width (int): Columns of a map.
+
+    Returns:
+        tuple[Tensor, Tensor]: Indices (n, ..., 4) in all maps, and weights.
+    """
+    rows, row_weights = _interpolate_axis(y, height)
+    columns, column_weights = _interpolate_axis(x, width)
+    rows = rows + (maps * height).view(-1, *[1] * y.dim())
     cells = rows[..., :, None] * width + columns[..., None, :]
     weights = row_weights[..., :, None] * column_weights[..., None, :]
     return cells.flatten(-2), weights.flatten(-2)
@@ -219,52 +256,32 @@ def _interpolate_axis(positions: Tensor, size: int) -> Tuple[Tensor, Tensor]:
     inside = (positions >= -1) & (positions <= size)
     positions = positions.masked_fill(~inside, 0).clamp(0, size - 1)
     before = positions.floor()
-    weights = positions - before
-    weights = torch.stack([1 - weights, weights], -1) * inside[..., None]
+    after = positions - before
+    weights = torch.stack([1 - after, after], -1) * inside[..., None]
     before = before.long()
     cells = torch.stack([before, (before + 1).clamp(max=size - 1)], -1)
     return cells, weights
 
 
-def _first_cells(rois: Tensor, size: int) -> Tensor:
-    """(R, 1, 1, 1, 1, 1): the first cell of the map of each region."""
-    return (rois[:, 0].long() * size)[(...,) + (None,) * 5]
-
-
-def _add_up(
-    features: Tensor, cells: Tensor, weights: Tensor, ndim: int
-) -> Tensor:
-    """Sums of features over all but the first dimensions of the cells."""
-    sums = embedding_bag(
-        cells.flatten(0, ndim - 1).flatten(1),
-        features,
-        mode='sum',
-        per_sample_weights=weights.flatten(0, ndim - 1)
-        .flatten(1)
-        .to(features),
-    )
-    return sums.unflatten(0, cells.shape[:ndim])
-
-
-def _add_largest(
+def _add_to_largest(
     grad_output: Tensor,
-    rois: Tensor,
+    maps: Tensor,
     argmax_y: Tensor,
     argmax_x: Tensor,
     grad_input: Tensor,
 ) -> None:
     """Add each gradient to the cells around the largest sample."""
     channels, height, width = grad_input.shape[1:]
-    size = height * width
-    channel = torch.arange(channels, device=rois.device)[:, None, None, None]
-    chunk = max(1, _CHUNK // (4 * grad_output[0:1].numel() or 1))
-    for first in range(0, len(rois), chunk):
-        part = slice(first, first + chunk)
-        cells, weights = _interpolate(
-            argmax_y[part], argmax_x[part], height, width
+    # Each channel is a map of its own.
+    maps = maps[:, None] * channels
+    maps = maps + torch.arange(channels, device=maps.device)
+    size = max(1, _CHUNK // math.prod(grad_output.shape[2:]))
+    for maps_, y, x, grads in zip(
+        *(
+            values.flatten(0, 1).split(size)
+            for values in (maps, argmax_y, argmax_x, grad_output)
         )
-        cells += _first_cells(rois[part], channels * size).squeeze(-1)
-        cells += channel * size
-        weights *= (argmax_y[part] != -1)[..., None]
-        values = weights * grad_output[part, ..., None]
-        grad_input.view(-1).scatter_add_(0, cells.flatten(), values.flatten())
+    ):
+        cells, weights = _interpolate(y, x, maps_, height, width)
+        weights = weights * (grads * (y != -1))[..., None]
+        grad_input.view(-1).scatter_add_(0, cells.flatten(), weights.flatten())
