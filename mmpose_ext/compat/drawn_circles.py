@@ -1,9 +1,11 @@
 """Keypoints that MMPose draws, under numpy 2.4."""
 
 import functools
+import sys
 from typing import Any
 
 import numpy as np
+from mmengine.visualization import Visualizer
 
 from .report import Repair
 
@@ -14,23 +16,30 @@ def draw_circles_of_arrays() -> Repair:
     They give the radius as an array of one item, which numpy 2.4 no longer
     converts to an integer.
     """
-    from mmpose.visualization.opencv_backend_visualizer import (
-        OpencvBackendVisualizer,
-    )
-
-    original = OpencvBackendVisualizer.draw_circles
-
-    @functools.wraps(original, assigned=('__doc__',))
-    def draw_circles(
-        self: OpencvBackendVisualizer, center: Any, radius: Any, **kwargs: Any
-    ) -> OpencvBackendVisualizer:
-        if self.backend == 'opencv':
-            radius = np.squeeze(radius)
-        return original(self, center, radius, **kwargs)
-
-    OpencvBackendVisualizer.draw_circles = draw_circles
+    # The class is repaired when it is made: the import of MMPose's
+    # visualizers takes a second, and not every process draws.
+    Visualizer.__init_subclass__ = classmethod(_repair)
+    module = sys.modules.get('mmpose.visualization.opencv_backend_visualizer')
+    if module is not None:
+        _repair(module.OpencvBackendVisualizer)
     return Repair(
         'circles',
         'MMPose gives their radius as an array, numpy 2.4 refuses it',
         'a number is given',
     )
+
+
+def _repair(visualizer: type) -> None:
+    if visualizer.__name__ != 'OpencvBackendVisualizer':
+        return
+    original = visualizer.draw_circles
+
+    @functools.wraps(original, assigned=('__doc__',))
+    def draw_circles(
+        self: Visualizer, center: Any, radius: Any, **kwargs: Any
+    ) -> Visualizer:
+        if self.backend == 'opencv':
+            radius = np.squeeze(radius)
+        return original(self, center, radius, **kwargs)
+
+    visualizer.draw_circles = draw_circles

@@ -1,8 +1,13 @@
 """Keypoints that MMPose draws."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
+
+from mmpose_ext.compat.drawn_circles import draw_circles_of_arrays
 
 
 @pytest.mark.parametrize('alpha', [1.0, 0.5])
@@ -19,3 +24,31 @@ def test_a_radius_is_an_array(radius, alpha):
     )
     image = visualizer.get_image()
     assert image[4].max(-1).tolist() == [0, 0, *[8 * alpha] * 5, 0, 0]
+
+
+def test_visualizers_that_were_imported_before_are_repaired(monkeypatch):
+    from mmpose.visualization import opencv_backend_visualizer
+
+    class OpencvBackendVisualizer:
+        backend = 'opencv'
+
+        def draw_circles(self, center, radius):
+            return center, radius
+
+    monkeypatch.setattr(
+        opencv_backend_visualizer,
+        'OpencvBackendVisualizer',
+        OpencvBackendVisualizer,
+    )
+    draw_circles_of_arrays()
+    drawn = OpencvBackendVisualizer().draw_circles((4, 4), np.array([2]))
+    assert drawn == ((4, 4), 2) and drawn[1].ndim == 0
+
+
+def test_visualizers_are_not_imported():
+    """Nor what they import, such as MMDet: that takes a second."""
+    code = (
+        'import sys, mmpose_ext\n'
+        'assert "mmpose.visualization" not in sys.modules'
+    )
+    subprocess.run([sys.executable, '-W', 'ignore', '-c', code], check=True)
