@@ -33,8 +33,8 @@ def provide_operators() -> Repair:
     operators = importlib.import_module(ours)
     names = {
         operators.public_name(name)
-        for name, _ in inspect.getmembers(operators, inspect.isfunction)
-        if not name.startswith('_') and name != 'public_name'
+        for name, function in inspect.getmembers(operators, callable)
+        if function.__module__.startswith(f'{ours}.')
     }
     return Repair(
         thing,
@@ -80,7 +80,7 @@ def provide_pkg_resources() -> Repair:
 def _find_pkg_resources() -> None:
     # Its import takes longer than all the repairs.
     if importlib.util.find_spec('pkg_resources') is None:
-        raise ModuleNotFoundError('setuptools 82 dropped it')
+        raise ModuleNotFoundError("No module named 'pkg_resources'")
 
 
 def stand_in(
