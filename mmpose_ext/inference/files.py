@@ -9,8 +9,10 @@ import warnings
 from pathlib import Path
 from typing import Iterator, List, Tuple, Union
 
+import cv2
 import mmcv
 import numpy as np
+from mmengine.utils import digit_version
 from PIL import Image
 
 from ..checks import check_file
@@ -21,7 +23,9 @@ IMAGE_SUFFIXES = ('.bmp', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp')
 _ORIENTATION = 0x0112  # in EXIF
 _TURNED = (5, 6, 7, 8)  # its values that swap width and height
 # OpenCV turns these by EXIF; Pillow's size of a TIFF is already turned.
-_TURNED_FORMATS = ('JPEG', 'MPO', 'PNG')
+_TURNED_FORMATS = ['JPEG', 'MPO', 'PNG']
+if digit_version(cv2.__version__) >= digit_version('4.13'):
+    _TURNED_FORMATS.append('WEBP')
 
 
 def read_image(path: Union[str, Path]) -> np.ndarray:

@@ -24,7 +24,7 @@ from mmpose_ext.inference.video import (
 
 def picture(i: int, height: int = 48, width: int = 64) -> np.ndarray:
     """A grey picture, the brighter the larger its number."""
-    return np.full((height, width, 3), 20 * i, dtype=np.uint8)
+    return np.full((height, width, 3), 20 * i % 256, dtype=np.uint8)
 
 
 def write_video(path: Path, number: int = 7, fps: float = 12.5) -> Path:
