@@ -74,7 +74,8 @@ def has_torchvision_op(name: str, device: torch.device) -> bool:
         bool: Whether it is there.
     """
     return (
-        not torch.are_deterministic_algorithms_enabled()
+        device.type in ('cpu', 'cuda', 'mps')
+        and not torch.are_deterministic_algorithms_enabled()
         and hasattr(torch.ops.torchvision, name)
         and torch._C._dispatch_has_kernel_for_dispatch_key(
             f'torchvision::{name}', device.type.upper()
