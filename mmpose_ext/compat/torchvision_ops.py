@@ -1,7 +1,7 @@
 """A torchvision whose compiled part does not fit torch."""
 
-import importlib.machinery
 import importlib.util
+import pkgutil
 import sys
 from typing import Optional
 
@@ -32,8 +32,16 @@ def declare_torchvision_ops() -> Repair:
     if 'torchvision' in sys.modules or sys.platform == 'win32':
         return Repair(thing, 'left to torchvision')
     package = importlib.util.find_spec('torchvision')
-    compiled = importlib.machinery.PathFinder.find_spec(
-        '_C', list(package.submodule_search_locations)
+    # Since torchvision 0.29 it is called _C_stable.
+    compiled = next(
+        (
+            module.module_finder.find_spec(module.name)
+            for module in pkgutil.iter_modules(
+                package.submodule_search_locations
+            )
+            if module.name.startswith('_C')
+        ),
+        None,
     )
     reason = '' if compiled else 'it is not there'
     try:

@@ -33,14 +33,14 @@ for name in ('nms', 'qnms'):
 BROKEN = b'not a shared library'
 
 
-def fake_torchvision(folder, compiled=None):
+def fake_torchvision(folder, compiled=None, name='_C.so'):
     package = folder / 'torchvision'
     package.mkdir()
     (package / '__init__.py').write_text(FAKE_KERNELS)
     if isinstance(compiled, bytes):
-        (package / '_C.so').write_bytes(compiled)
+        (package / name).write_bytes(compiled)
     elif compiled:
-        (package / '_C.so').symlink_to(compiled)
+        (package / name).symlink_to(compiled)
     return str(folder)
 
 
@@ -67,8 +67,9 @@ def fake_torchvision(folder, compiled=None):
     ],
     ids=['broken', 'fits'],
 )
-def test_a_torchvision_is_imported(compiled, code, error, tmp_path):
-    path = fake_torchvision(tmp_path, compiled)
+@pytest.mark.parametrize('name', ['_C.so', '_C_stable.so'])
+def test_a_torchvision_is_imported(compiled, code, error, name, tmp_path):
+    path = fake_torchvision(tmp_path, compiled, name)
     done = subprocess.run(
         [sys.executable, '-c', DECLARE + code],
         env=dict(PYTHONPATH=path, OMP_NUM_THREADS='1'),
