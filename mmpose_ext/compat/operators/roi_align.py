@@ -111,7 +111,8 @@ def roi_align_backward(
         rois (Tensor): As in the forward pass.
         argmax_y (Tensor): As the forward pass wrote it.
         argmax_x (Tensor): As the forward pass wrote it.
-        grad_input (Tensor): (N, C, H, W), where the gradients are written.
+        grad_input (Tensor): (N, C, H, W) zeros, where the gradients are
+            written.
         aligned_height (int): Rows of bins.
         aligned_width (int): Columns of bins.
         spatial_scale (float): Cells per pixel.

@@ -106,7 +106,7 @@ def nms_match(dets: Tensor, iou_threshold: float) -> List[List[int]]:
 
     Args:
         dets (Tensor): (N, 5), corners x1, y1, x2, y2 in pixels and score.
-        iou_threshold (float): Smaller overlaps are none.
+        iou_threshold (float): Smaller overlaps do not count.
 
     Returns:
         list[list[int]]: For each box that is kept, best first, its index and

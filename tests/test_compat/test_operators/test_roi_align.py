@@ -102,3 +102,14 @@ def test_a_region_that_is_no_region_pools_nothing(mode, empty):
     )
     assert torch.equal(output, torch.full_like(output, empty))
     assert mode or all((positions == -1).all() for positions in argmax)
+
+
+def test_where_pytorch_is_told_to_be_deterministic():
+    torch.use_deterministic_algorithms(True)
+    try:
+        for name in ('avg, float32', 'max, float32'):
+            assert_as_mmcvs(
+                f'roi_align of some, {name}, aligned True, 0 samples'
+            )
+    finally:
+        torch.use_deterministic_algorithms(False)
