@@ -1,11 +1,11 @@
 # `make demo` and `make test` set up .venv and all they need the first time;
 # an interrupted set-up continues where it stopped.
-PYTHON ?= python3.11
-export PYTHON
+# PYTHON: the interpreter; unset, the first that works of 3.11, 3.12, 3.13 and
+# 3.10. MMCV: lite or compiled; unset, as .venv has it, or else lite.
+export PYTHON MMCV
 
 PY := .venv/bin/python
 INSTALL := @bash requirements/install.sh
-STACK := venv torch mmcv openmmlab package
 
 .PHONY: help demo test lint clean
 
@@ -15,17 +15,18 @@ help:
 	@echo 'make lint   style alone'
 	@echo 'make clean  remove what builds and tests leave behind'
 	@echo
-	@echo 'The first demo or test installs everything into .venv: about 10'
-	@echo 'minutes on 2 cores, most of it compiling mmcv.'
-	@echo 'Needs Python 3.11 (another: make PYTHON=... demo) and a C++ compiler.'
+	@echo 'The first demo or test installs everything into .venv, in about 2'
+	@echo 'minutes where the network is fast. Needs Python 3.10 to 3.13'
+	@echo '(which one: make PYTHON=... demo) and no compiler. With one,'
+	@echo "'make MMCV=compiled demo' compiles mmcv, in 7 to 10 minutes more."
 
 demo:
-	$(INSTALL) $(STACK)
+	$(INSTALL) package
 	$(PY) tools/toy_demo.py
 
 # One thread per worker: small tensors gain nothing from more.
 test:
-	$(INSTALL) $(STACK) deploy tests
+	$(INSTALL) package deploy tests
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m pip check
@@ -33,12 +34,13 @@ test:
 	    --dist worksteal --cov --cov-fail-under=90 --durations=10
 
 lint:
-	$(INSTALL) venv tests
+	$(INSTALL) tests
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 
 # Keeps .venv, data/ and work_dirs/.
 clean:
-	rm -rf build dist *.egg-info .coverage coverage.xml
+	rm -rf build dist .coverage coverage.xml
 	rm -rf .pytest_cache .ruff_cache .hypothesis
-	find . -path ./.venv -prune -o -name __pycache__ -exec rm -rf {} +
+	find . -path ./.venv -prune -o \
+	    '(' -name __pycache__ -o -name '*.egg-info' ')' -exec rm -rf {} +

@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
-# Sets up .venv, one step per argument: venv torch mmcv openmmlab package
-# deploy tests. `make demo` and `make test` call it; PYTHON names the
-# interpreter.
+# Sets up .venv, one step per argument: package deploy tests. `make demo` and
+# `make test` call it; the Makefile tells what PYTHON and MMCV are.
 #
 # A step leaves a stamp in .venv, with the checksum of what it was made from,
 # once it is seen to work. Finished steps are skipped, interrupted ones are run
@@ -10,10 +9,10 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-PYTHON=${PYTHON:-python3.11}
 VENV=.venv
 LOG=$VENV/install.log
 PY=$VENV/bin/python
+PINS=()
 ticker=
 
 die() { # one argument per line
@@ -22,20 +21,23 @@ die() { # one argument per line
     exit 1
 }
 
+# Python compiles what is imported; pip would compile what is never used, too.
 pip_install() {
-    "$PY" -m pip install -c requirements/constraints.txt "$@"
+    "$PY" -m pip install --no-compile -c requirements/constraints.txt \
+        "${PINS[@]}" "$@"
 }
 
 checksum() { # of files and folders: names and contents
     find "$@" -type f ! -name '*.pyc' -exec cksum {} + | sort | cksum
 }
 
-tick() { # seconds passed, and the compiler's own count where there is one
+tick() { # seconds passed, and what pip or the compiler is at
     while sleep 1 && kill -0 $$ 2>/dev/null; do
-        local count
-        count=$(tail -n 50 "$LOG" | grep -Eo '^ *\[[0-9]+/[0-9]+\]' |
-            tail -n 1) || true
-        printf '\r%s ... %d s%s ' "$1" "$SECONDS" "${count:+,$count}"
+        local at
+        at=$(tail -n 50 "$LOG" | grep -Eo '^ *\[[0-9]+/[0-9]+\]|'\
+'^Collecting [A-Za-z0-9_.-]+|^Installing collected packages' | tail -n 1) ||
+            true
+        printf '\r\033[K%s ... %d s%s ' "$1" "$SECONDS" "${at:+, $at}"
     done
 }
 
@@ -75,59 +77,51 @@ stop_ticker() {
 }
 trap '[ -z "$ticker" ] || kill "$ticker" 2>/dev/null || true' EXIT
 
-# What the machine itself must have: told before anything is downloaded.
+version_of() { # fails where it does not run or is of no use
+    "$1" -c 'import ensurepip, sys, venv; print("%d.%d" % sys.version_info[:2])
+sys.exit(not (3, 10) <= sys.version_info < (3, 14))' 2>/dev/null
+}
+
+# What the machine itself must have is told before anything is downloaded.
 check_python() {
-    local version
-    version=$(python_version "$PYTHON") ||
-        die "no working '$PYTHON' on this machine; the pinned packages are" \
-            "tested with Python 3.11. Debian and Ubuntu:" \
-            "  apt install python3.11 python3.11-venv python3.11-dev" \
-            "or 'uv python install 3.11', or 'pyenv install 3.11'; or name" \
-            "one that you have: make PYTHON=/path/to/python3.11 ..."
-    case $version in
-    3.11) ;;
-    3.10 | 3.12) echo "Note: Python $version; 3.11 is the tested one." ;;
-    *) die "'$PYTHON' is Python $version; the pinned packages need 3.11" \
-        "(3.10 and 3.12 are untested): make PYTHON=/path/to/python3.11 ..." ;;
-    esac
-    "$PYTHON" -c 'import ensurepip, venv' 2>/dev/null ||
-        die "'$PYTHON' cannot make virtual environments. Debian and" \
-            "Ubuntu: apt install python$version-venv"
-    if [ -e "$PY" ] && [ "$version" != "$(python_version "$PY")" ]; then
+    local tried=(python3.11 python3.12 python3.13 python3.10 python3) version
+    [ -z "${PYTHON:-}" ] || tried=("$PYTHON")
+    for PYTHON in "${tried[@]}" ''; do
+        ! version=$(version_of "$PYTHON") || break
+    done
+    [ -n "$PYTHON" ] ||
+        die "no Python 3.10 to 3.13 that can make virtual environments" \
+            "(tried: ${tried[*]}). Debian and Ubuntu:" \
+            "  apt install python3 python3-venv" \
+            "or 'uv python install 3.12', or 'pyenv install 3.12'; or name" \
+            "one that you have: make PYTHON=/path/to/python3.12 ..."
+    if [ -e "$PY" ] && [ "$version" != "$(version_of "$PY")" ]; then
         die "$VENV is of another Python than '$PYTHON' ($version);" \
             "to start over: rm -r $VENV"
     fi
 }
 
-python_version() {
-    "$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null
-}
-
 check_compiler() {
-    local python=$PYTHON headers
-    [ ! -e "$PY" ] || python=$PY
-    headers=$("$python" -c \
+    local headers
+    headers=$("$PYTHON" -c \
         'import sysconfig; print(sysconfig.get_path("include"))')
     "${CXX:-c++}" -std=c++17 -fsyntax-only -I"$headers" -x c++ - \
         <<<'#include <Python.h>' 2>/dev/null ||
         die "'${CXX:-c++}' cannot compile C++17 with Python's headers, which" \
             "mmcv's operators need. Debian and Ubuntu:" \
-            "  apt install g++ python3.11-dev" \
+            "  apt install g++ python3-dev" \
             "or name a compiler: make CXX=/path/to/g++ ..."
 }
 
 install_venv() {
-    "$PYTHON" -m venv "$VENV" && pip_install -U pip setuptools wheel
-}
-
-install_torch() {
-    pip_install torch numpy ninja psutil cython &&
-        "$PY" -c 'import numpy, torch'
+    { "$PY" -m pip --version || "$PYTHON" -m venv "$VENV"; } &&
+        pip_install -U pip setuptools wheel
 }
 
 # pip may have its own mmcv: one made without the operators, or for
 # another torch. Only an import tells.
 install_mmcv() {
+    pip_install torch numpy ninja psutil cython || return
     compile_mmcv && "$PY" -c 'import mmcv.ops' && return
     "$PY" -m pip uninstall -y mmcv
     "$PY" -m pip cache remove mmcv
@@ -143,18 +137,12 @@ sys.exit(CUDA_HOME is None)' || export CUDA_VISIBLE_DEVICES=
     pip_install -v --no-build-isolation mmcv
 )
 
-# mmpose lists chumpy, whose build fails in pip's isolated environment.
-install_openmmlab() {
-    pip_install --no-build-isolation chumpy &&
-        pip_install --no-build-isolation mmpose mmdet openmim &&
-        "$PY" -c 'import mim, mmdet, mmpose, xtcocotools.mask'
-}
-
-# build/ is removed because setuptools packs whatever an older build left.
+# What older builds left is removed because setuptools packs it.
 install_package() {
     rm -rf build mmpose_ext.egg-info &&
-        pip_install --no-deps --no-build-isolation --force-reinstall . &&
-        rm -rf build mmpose_ext.egg-info
+        pip_install --no-build-isolation ".[$EXTRA]" &&
+        rm -rf build mmpose_ext.egg-info &&
+        "$PY" -c 'import cv2, mmcv, torch'
 }
 
 install_deploy() {
@@ -166,33 +154,44 @@ install_tests() {
     pip_install -r requirements/tests.txt
 }
 
-if [ ! -e "$VENV/.done-venv" ]; then
+if [ ! -e "$VENV/.done-venv" ] || [ -n "${PYTHON:-}" ]; then
     check_python
 elif ! "$PY" -c ''; then
     die "$VENV does not work any more; to start over: rm -r $VENV"
 fi
-case " $* " in
-*' mmcv '*) [ -e "$VENV/.done-mmcv" ] || check_compiler ;;
+PYTHON=${PYTHON:-$PY}
+
+kind=
+if [ -e "$VENV/.done-mmcv" ]; then
+    kind=compiled
+elif [ -e "$VENV/.done-package" ]; then
+    kind=lite
+fi
+MMCV=${MMCV:-${kind:-lite}}
+case $MMCV in
+lite) EXTRA=all ;;
+compiled)
+    EXTRA=compiled
+    # The wheels of xtcocotools are built against numpy 1.
+    PINS=("numpy<2; python_version < '3.12'")
+    [ -n "$kind" ] || check_compiler
+    ;;
+*) die "MMCV is lite or compiled, not '$MMCV'" ;;
 esac
+[ "${kind:-$MMCV}" = "$MMCV" ] ||
+    die "$VENV is of the kind MMCV=$kind, not $MMCV; to start over: rm -r $VENV"
 
 stack=$(checksum requirements/constraints.txt)
+step venv "$stack" "Creating $VENV" install_venv
 for name in "$@"; do
     case $name in
-    venv) step venv "$stack" "Creating $VENV" install_venv ;;
-    torch) step torch "$stack" 'Installing PyTorch' install_torch ;;
-    mmcv)
-        step mmcv "$stack" \
-            'Compiling mmcv (the first time 7-10 min on 2 cores)' install_mmcv
-        ;;
-    openmmlab)
-        step openmmlab "$stack" 'Installing MMPose, MMDetection and mim' \
-            install_openmmlab
-        ;;
     package)
-        step package "$(checksum mmpose_ext configs tools demo setup.py \
-            model-index.yml README.md requirements/runtime.txt \
-            requirements/deploy.txt)" \
-            'Installing mmpose_ext from this folder' install_package
+        [ "$MMCV" = lite ] || step mmcv "$stack" \
+            'Compiling mmcv (the first time 7-10 min on 2 cores)' install_mmcv
+        step package "$stack$(checksum mmpose_ext configs tools demo setup.py \
+            model-index.yml README.md requirements/*.txt \
+            requirements/stand-ins/*/pyproject.toml)" \
+            'Installing mmpose_ext and all it needs' install_package
         ;;
     deploy)
         step deploy "$stack$(checksum requirements/deploy.txt)" \
@@ -202,6 +201,6 @@ for name in "$@"; do
         step tests "$stack$(checksum requirements/tests.txt)" \
             'Installing the test tools' install_tests
         ;;
-    *) die "no step '$name' (venv torch mmcv openmmlab package deploy tests)" ;;
+    *) die "no step '$name' (package deploy tests)" ;;
     esac
 done

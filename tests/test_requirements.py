@@ -14,10 +14,10 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).resolve().parents[1]
 # By folder, the longest name that fits a file: the lists of setup.py from
 # which it may import. The lists at its end are there for it.
-USERS = ('mim', 'install', 'detection')
+USERS = ('install', 'mim', 'detection', 'all', 'compiled')
 MAY_IMPORT = {
     'mmpose_ext': ((), USERS),
-    'mmpose_ext/deploy': ((), ('mim', 'install', 'deploy')),
+    'mmpose_ext/deploy': ((), (*USERS, 'deploy')),
     'tools': ((), USERS),
     'demo': ((), USERS),
     'tests': ((*USERS, 'deploy'), ('tests',)),
@@ -25,11 +25,15 @@ MAY_IMPORT = {
 }
 # What is declared, but imported by others only.
 REASONS = {
+    'xtcocotools': 'MMPose lists it',
+    'openxlab': 'mim depends on it; later ones ask for old packages',
+    'chumpy': 'MMPose lists it; later ones cannot be built',
     'pytest-cov': 'make test measures the coverage',
     'pytest-xdist': 'make test runs several workers',
     'ruff': 'make test and make lint call it',
 }
-DISTRIBUTIONS = packages_distributions()
+# Whichever of both is installed.
+DISTRIBUTIONS = {**packages_distributions(), 'mmcv': ['mmcv', 'mmcv-lite']}
 OURS = {'mmpose_ext', 'benchmarks', *(p.stem for p in ROOT.glob('tests/*'))}
 OURS.add('xtcocotools')  # ours stands in for it
 
