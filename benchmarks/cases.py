@@ -10,6 +10,10 @@ CPM2 = 'gccpm-2stage_ushape_mobilenet-v1_1xb32-100e_lip-256x256.py'
 CPM6 = 'gccpm-6stage_ushape_mobilenet-v1_1xb32-100e_mpii-256x256.py'
 LOGOCAP = 'logocap_hrnet-w32_4xb12-140e_coco-512x512.py'
 TOY = 'ram-gpr_hrnet-w16_1xb8-15e_toy-persons-128x96.py'
+TOY_DETECTOR = 'rtmdet_r18-w16_1xb8-10e_toy-persons-192x144.py'
+TOY_MULTITASK = (
+    'multitask-rcnn-rbh_r50-w16-dcn_fpn-c3c5_1xb4-10e_toy-persons-256x192.py'
+)
 TOY_FILE = 'data/toy_persons/annotations/person_keypoints_train.json'
 RUNTIMES = ('compiled', 'onnxruntime', 'openvino', 'openvino-int8', 'eager')
 MAPS = 'input_size=(256, 256), heatmap_size=(32, 32), sigma'
@@ -22,6 +26,10 @@ def _all(kind: str, *what: str, **options) -> tuple:
 
 def _runtimes(config: str, **options) -> tuple:
     return [f'{kind}:{config}' for kind in RUNTIMES], options
+
+
+def _operators(what: str, **options) -> tuple:
+    return [f'operators:{what}', f'mmcv-operators:{what}'], options
 
 
 def _transform(*pair: str) -> tuple:
@@ -53,6 +61,10 @@ CASES = {
     'trainings/ram-gpr': _all('train', RAM_GPR, HRNET, batch=4),
     'trainings/psm': _all('train', PSM, HRNET_384, batch=2),
     'trainings/gccpm': _all('train', CPM2, CPM6, HRNET_MPII, batch=2),
+    'operators/nms': _operators('nms'),
+    'operators/roi-align': _operators('roi_align'),
+    'operators/train-detector': _operators(TOY_DETECTOR, batch=8),
+    'operators/train-multitask': _operators(TOY_MULTITASK, batch=4),
     'codecs/center-offset': _all('encode', LOGOCAP, DEKR),
     'codecs/background-heatmap': _all(
         'encode',

@@ -4,7 +4,7 @@ import torch
 
 from mmpose_ext.errors import InputError, did_you_mean
 
-from . import data, networks
+from . import data, networks, operators
 from .measure import Call
 
 # Those of torch and of other runtimes, which disturb each other.
@@ -12,6 +12,7 @@ ISOLATED = {
     **dict.fromkeys(networks.RUNTIMES, networks.load_runtime),
     'predict': networks.load_predict,
     'train': networks.load_train,
+    **dict.fromkeys(operators.KINDS, operators.load_operators),
 }
 LOADERS = {
     **ISOLATED,

@@ -19,7 +19,13 @@ import torch
 from torch.profiler import profile
 from torch.utils.benchmark import Timer
 
+from mmpose_ext.errors import InputError
+
 _here = threading.local()  # holds the call of a thread, or of a process
+
+
+class NotInstalled(InputError):
+    """What a benchmark compares with; its name is the message."""
 
 
 @dataclass

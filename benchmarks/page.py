@@ -25,7 +25,8 @@ Each row was measured in one run of its command, alternately, so that a
 temporary slowdown affects both. Times are medians of the rounds; ratio and
 range are of the ratios within the rounds (below 1: ours takes less). Networks,
 predictions and trainings have a process each. Weights and images are random,
-but for the toy persons of `data` and `testing` (there, the time of a batch);
+but for the toy persons of `data`, of `testing` (there, the time of a batch)
+and of the trainings of `operators`; there, theirs are mmcv's compiled ones.
 8-bit networks are calibrated with random images.
 
 `python -m benchmarks.run` measures what is not yet in `benchmarks.jsonl` (all

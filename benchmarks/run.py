@@ -9,6 +9,8 @@ a config (path, base name, or PACKAGE::PATH) for
   network, train, predict   the network, a training step, images to poses
   eager, compiled, onnxruntime, openvino, openvino-int8   runtimes
   encode                    a codec's targets; or "encode:dict(type=...)"
+  operators, mmcv-operators   nms, roi_align, or a training step of a config of
+                            MMDet's, with the operators here or mmcv's own
   batch                     a batch of the training data
   test, mmpose-test         the test loop of this tools/test.py, of MMPose's
 
@@ -31,7 +33,7 @@ from mmpose_ext.files import write_atomic
 from . import page
 from .cases import CASES
 from .kinds import ISOLATED, kind_of, load
-from .measure import measure
+from .measure import NotInstalled, measure
 
 
 def parse_args() -> argparse.Namespace:
@@ -92,7 +94,11 @@ def main() -> None:
         if args.list:
             print(name, *map(repr, specs))
         elif args.words or args.again or name not in records:
-            sides = compare(args, specs, **options)
+            try:
+                sides = compare(args, specs, **options)
+            except NotInstalled as missing:
+                print(f'{name} is skipped: it needs {missing}')
+                continue
             page.append_record(args.records, name, sides)
     if not args.list:
         text = page.render_page(page.read_records(args.records))
