@@ -154,7 +154,7 @@ def at_import(tree):
 
 
 def test_only_multitask_imports_mmdet_when_it_is_imported():
-    """MMDet and mmcv's compiled operators may be missing."""
+    """MMDet may be missing, and mmcv's operators be slow to import."""
     found = [
         name
         for folder in (PACKAGE, 'tools', 'demo')

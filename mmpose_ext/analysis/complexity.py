@@ -46,7 +46,7 @@ def count_complexity(module: nn.Module, *args, **kwargs) -> Complexity:
         deformable.append(output.numel() * conv.weight[0].numel())
 
     # Types that torch's counter does not look into. A network can have them
-    # only where mmcv's operators, which must be compiled, are imported.
+    # only where mmcv's operators are imported.
     ops = sys.modules.get('mmcv.ops')
     types = (ops.DeformConv2d, ops.ModulatedDeformConv2d) if ops else ()
     handles = [

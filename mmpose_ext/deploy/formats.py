@@ -157,15 +157,15 @@ def _to_onnx(network: nn.Module, images: Tensor, multiples: Dict) -> Any:
 
 
 def _reason(network: nn.Module, error: Exception) -> str:
-    compiled = {
+    opaque = {
         type(module).__name__
         for module in network.modules()
         if type(module).__module__.startswith('mmcv.ops')
     }
-    if compiled:
+    if opaque:
         return (
-            f'its layers {", ".join(sorted(compiled))} run compiled code of '
-            "MMCV, which torch's exporter cannot trace"
+            f'its layers {", ".join(sorted(opaque))} call operators of MMCV, '
+            "which torch's exporter cannot trace"
         )
     cause = error.__cause__ or error
     return next(iter(str(cause).strip().splitlines()), type(cause).__name__)

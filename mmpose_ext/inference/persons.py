@@ -123,9 +123,8 @@ def _import_mmdet() -> tuple:
         from mmdet.utils import get_test_pipeline_cfg
     except ImportError as e:
         raise InputError(
-            'detecting persons needs MMDetection and the compiled operators '
-            f'of MMCV ({e}); install them with: '
-            "pip install --no-build-isolation mmcv 'mmdet>=3.0'"
+            f'detecting persons needs MMDetection ({e}); install it with: '
+            "pip install 'mmdet>=3.0'"
         ) from e
     return MODELS, get_test_pipeline_cfg
 

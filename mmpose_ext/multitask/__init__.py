@@ -6,13 +6,11 @@ needs. It is the only part of the project that needs MMDet.
 """
 
 try:
-    import mmcv.ops  # noqa: F401  DCN is registered there
     import mmdet  # noqa: F401
 except ImportError as e:
     raise ImportError(
-        'mmpose_ext.multitask needs MMDetection and the compiled operators '
-        f'of MMCV ({e}); install them with: '
-        "pip install --no-build-isolation mmcv 'mmdet>=3.0'"
+        f'mmpose_ext.multitask needs MMDetection ({e}); install it with: '
+        "pip install 'mmdet>=3.0'"
     ) from e
 
 from .. import compat

@@ -75,7 +75,7 @@ def test_deformable_convolution(cls, offsets):
     assert not conv._forward_hooks
 
 
-def test_compiled_operators_are_not_needed(monkeypatch):
+def test_operators_are_not_imported(monkeypatch):
     monkeypatch.delitem(sys.modules, 'mmcv.ops')
     assert count(nn.Conv2d(1, 1, 1), 1, 2, 2).macs == IMAGES * 4
     assert 'mmcv.ops' not in sys.modules

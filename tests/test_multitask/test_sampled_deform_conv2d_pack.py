@@ -61,6 +61,17 @@ def test_any_number_of_maps():
     torch.testing.assert_close(ours(x)[20:21], ours(x[20:21]))
 
 
+@torch.no_grad()
+def test_it_is_exported_for_any_size():
+    _, layer = make_pair(**SETTINGS[0])
+    sizes = [{i: torch.export.Dim(f'size{i}') for i in (0, 2, 3)}]
+    program = torch.export.export(
+        layer, (torch.rand(2, 4, 7, 9),), dynamic_shapes=sizes, strict=False
+    )
+    x = torch.rand(3, 4, 12, 5)
+    torch.testing.assert_close(program.module()(x), layer(x))
+
+
 @pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
 def test_half_precision_reads_at_the_right_places(dtype):
     layer = build_conv_layer(dict(type='SampledDCN'), 1, 1, 3, padding=1)

@@ -49,7 +49,7 @@ def deform_conv2d(
     Returns:
         Tensor: Shape (N, out_channels, H', W').
     """
-    batch, kernel, size = len(x), weight.shape[2:], x.shape[2:]
+    batch, kernel, size = x.shape[0], weight.shape[2:], x.shape[2:]
     maps, rows, columns = batch * deform_groups, *offset.shape[2:]
     # Half precision could not even hold the cells' numbers.
     dtype = torch.promote_types(x.dtype, torch.float32)
