@@ -27,12 +27,12 @@ def cases(operator: str) -> List:
     ]
 
 
-def assert_as_mmcvs(name: str, source: str) -> None:
+def assert_as_mmcvs(name: str, source: str, atol: float = 1e-5) -> None:
     if source == 'compiled':
         expected = outcome(name, compiled)
     else:
         with np.load(STORED) as stored:
             expected = stored[name]
     result = outcome(name, operators)
-    np.testing.assert_allclose(result, expected, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(result, expected, rtol=1e-5, atol=atol)
     assert result.dtype == expected.dtype

@@ -12,7 +12,7 @@ import sys
 from functools import partial
 from pathlib import Path
 from types import ModuleType
-from typing import Callable, Dict, List, Optional
+from typing import Callable, Dict, Iterator, List, Optional
 from unittest import mock
 
 import mmcv.ops
@@ -20,21 +20,40 @@ import numpy as np
 import torch
 from torch import Tensor
 
+sys.path.append(str(Path(__file__).parents[1]))
+from small_detectors import DETECTORS, detect
+
 STORED = Path(__file__).with_name('operators.npz')
+
+# Sides of a kernel, then stride, padding, dilation, groups and deform_groups.
+CONVOLUTIONS = {
+    'usual': ((3, 3), 1, 1, 1, 1, 1),
+    'strides': ((3, 3), 2, 1, 1, 2, 2),
+    'a row': ((1, 3), (1, 2), (0, 1), 1, 1, 4),
+    'unlike sides': ((3, 2), (2, 1), (3, 0), (2, 3), 4, 2),
+    'no padding': ((3, 2), 1, 0, 2, 1, 1),
+}
 
 # mmcv's sort is not stable, and the order of equal scores that of a
 # processor: it is not stored.
 TIES = 'equal scores'
 
 
+@contextlib.contextmanager
+def over(extension: ModuleType) -> Iterator[None]:
+    """Let mmcv's Python code call the operators of an extension."""
+    with contextlib.ExitStack() as stack:
+        for name, module in list(sys.modules.items()):
+            if name.startswith('mmcv.ops.') and hasattr(module, 'ext_module'):
+                stack.enter_context(
+                    mock.patch.object(module, 'ext_module', extension)
+                )
+        yield
+
+
 def outcome(name: str, extension: ModuleType) -> np.ndarray:
     """All that mmcv's Python code returns over an extension, in a row."""
-    with contextlib.ExitStack() as stack:
-        for operator in ('nms', 'roi_align'):
-            module = sys.modules[f'mmcv.ops.{operator}']
-            stack.enter_context(
-                mock.patch.object(module, 'ext_module', extension)
-            )
+    with over(extension):
         returned = CASES[name]()
     return np.concatenate([np.ravel(x.detach()) for x in returned])
 
@@ -126,6 +145,55 @@ def _roi_align(regions: Tensor, **kwargs: object) -> List[Tensor]:
     return [pooled, maps.grad]
 
 
+def draw_convolution(name: str) -> List[Tensor]:
+    """Maps, offsets, mask, weights and bias of a deformable convolution."""
+    kernel, *sides, groups, deform_groups = CONVOLUTIONS[name]
+    shape = [
+        (size + 2 * p - d * (k - 1) - 1) // s + 1
+        for size, k, s, p, d in zip(
+            (5, 7), kernel, *(np.broadcast_to(x, 2) for x in sides)
+        )
+    ]
+    cells = deform_groups * kernel[0] * kernel[1]
+    rng = np.random.RandomState(0)
+    drawn = [
+        torch.from_numpy(rng.normal(size=shape)).float()
+        for shape in (
+            (2, 4, 5, 7),
+            (2, 2 * cells, *shape),
+            (2, cells, *shape),
+            (4, 4 // groups, *kernel),
+            (4,),
+        )
+    ]
+    # Of the second map: 0, whole cells, and far beyond.
+    offset = drawn[1][1]
+    offset[..., ::3] = 0
+    offset[..., 1::3] = (2 * offset[..., 1::3]).round()
+    offset[..., 2::3] *= 100
+    return drawn
+
+
+def convolve(
+    name: str, modulated: bool, drawn: List[Optional[Tensor]]
+) -> List[Tensor]:
+    """A deformable convolution, and its gradients."""
+    x, offset, mask, weight, bias = drawn = [
+        x if x is None else x.detach().requires_grad_() for x in drawn
+    ]
+    _, *settings = CONVOLUTIONS[name]
+    if modulated:
+        out = mmcv.ops.modulated_deform_conv2d(
+            x, offset, mask, weight, bias, *settings
+        )
+    else:
+        out = mmcv.ops.deform_conv2d(x, offset, weight, *settings)
+    direction = torch.linspace(-1, 1, out.numel()).view_as(out)
+    out.backward(direction.to(out))
+    grads = [x.grad for x in drawn if x is not None]
+    return [out, *(grad for grad in grads if grad is not None)]
+
+
 def _make_cases() -> Dict[str, Callable[[], List[Tensor]]]:
     """Results and gradients by the names of operator and case."""
     made = {}
@@ -161,6 +229,13 @@ def _make_cases() -> Dict[str, Callable[[], List[Tensor]]]:
                 pool_mode=mode,
                 aligned=aligned,
             )
+    for name in CONVOLUTIONS:
+        for modulated in (False, True):
+            key = f'deform_conv of {name}, modulated {modulated}'
+            drawn = draw_convolution(name)
+            made[key] = partial(convolve, name, modulated, drawn)
+    for name in DETECTORS:
+        made[f'detector of {name}'] = partial(detect, name)
     return made
 
 
