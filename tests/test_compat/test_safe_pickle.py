@@ -84,7 +84,8 @@ CALLS = [
     (lambda path: Call(np.load, path), 'numpy.load'),
     (lambda path: np.array([Call(os.mkdir, path)], object), 'numpy.dtype'),
     (lambda path: np.zeros(1, [('a', 'f8')]), "numpy.dtype('V8')"),
-    (lambda path: Path(path), 'pathlib.PosixPath'),
+    # Python 3.13 has it in a private module.
+    (lambda path: Path(path), f'{type(Path()).__module__}.PosixPath'),
 ]
 RAW_CALLS = [
     # os.mkdir in the words of the opcodes of older protocols
