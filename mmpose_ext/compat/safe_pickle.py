@@ -106,6 +106,18 @@ class Unpickler(pickle._Unpickler):
 
     dispatch = dict(pickle._Unpickler.dispatch)
 
+    def __init__(self, file: BinaryIO, **kwargs: Any) -> None:
+        super().__init__(file, **kwargs)
+        readline = self._file_readline
+
+        def read_whole_line() -> bytes:
+            line = readline()
+            if not line.endswith(b'\n'):
+                raise EOFError('it ends within a name')
+            return line
+
+        self._file_readline = read_whole_line
+
     def find_class(self, module: str, name: str) -> Any:
         module = {'__builtin__': 'builtins'}.get(module, module)
         try:

@@ -60,11 +60,13 @@ def test_errors_of_torch_are_one_line(tmp_path):
     'damage',
     [
         lambda data: data[: len(data) // 2],
+        lambda data: data[: data.index(b'torch._utils') + 3],
+        lambda data: data[: data.index(b'_rebuild_tensor') + 3],
         lambda data: data[:2],
         lambda data: b'',
         lambda data: b'PK\x03\x04' + bytes(200),
     ],
-    ids=['half', 'two bytes', 'empty', 'no zip'],
+    ids=['half', 'to a module', 'to a name', 'two bytes', 'empty', 'no zip'],
 )
 @FORMATS
 def test_a_damaged_file_is_named(tmp_path, damage, is_zip):
