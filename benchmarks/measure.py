@@ -25,7 +25,7 @@ _here = threading.local()  # holds the call of a thread, or of a process
 
 
 class NotInstalled(InputError):
-    """What a benchmark compares with; its name is the message."""
+    """What a benchmark compares with."""
 
 
 @dataclass

@@ -33,7 +33,7 @@ def use_operators(kind: str) -> None:
     if kind == 'mmcv-operators':
         extension = importlib.import_module('mmcv._ext')
         if extension is operators:
-            raise NotInstalled('a compiled mmcv')
+            raise NotInstalled(f'{kind} needs a compiled mmcv')
     for name, module in list(sys.modules.items()):
         if name.startswith('mmcv.ops.') and hasattr(module, 'ext_module'):
             module.ext_module = extension
@@ -69,7 +69,6 @@ def _train(config: str, batch: int) -> Call:
     with DefaultScope.overwrite_default_scope(cfg.default_scope):
         dataset = DATASETS.build(cfg.train_dataloader.dataset)
         model = MODELS.build(cfg.model)
-        model.init_weights()
         optimizer = build_optim_wrapper(model.train(), cfg.optim_wrapper)
     data = pseudo_collate([dataset[i] for i in range(batch)])
     return Call(lambda: model.train_step(data, optimizer), batch, grad=True)

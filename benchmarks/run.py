@@ -97,7 +97,7 @@ def main() -> None:
             try:
                 sides = compare(args, specs, **options)
             except NotInstalled as missing:
-                print(f'{name} is skipped: it needs {missing}')
+                print(f'{name} is skipped: {missing}')
                 continue
             page.append_record(args.records, name, sides)
     if not args.list:

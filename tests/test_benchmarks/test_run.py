@@ -1,11 +1,15 @@
 """One tiny run of each kind; timing never decides."""
 
 import json
+import sys
+from pathlib import Path
 
 import pytest
 import torch
+from references.make_operators import over
 
 from benchmarks import cases, data, kinds, run
+from mmpose_ext.compat import operators
 from mmpose_ext.errors import InputError, run_tool
 
 QUICK = ['--rounds', '2', '--min-seconds', '1e-4', '--threads', '1']
@@ -152,6 +156,34 @@ def test_transforms_get_what_they_write_to_anew():
         changed = (results['img'] == 128).all(axis=2).mean()
         assert 0 < changed < 0.3
     assert plain['keypoints'].shape == (3, 17, 2)
+
+
+def test_operators_and_what_calls_them(toy_persons, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path('data').mkdir()
+    Path('data/toy_persons').symlink_to(toy_persons)
+    with over(operators):  # and as before, afterwards
+        kept, _ = kinds.load('operators:nms').function()
+        assert 0 < len(kept) < 1000
+        call = kinds.load('operators:roi_align')
+        call.function()
+        assert call.grad
+        call = kinds.load(f'operators:{cases.TOY_DETECTOR}', batch=2)
+        assert call.images == 2 and call.function()['loss'] > 0
+
+
+def test_what_cannot_be_compared_is_skipped(main, monkeypatch, tmp_path):
+    specs = ['operators:nms', 'mmcv-operators:nms']
+    monkeypatch.setattr(run, 'CASES', {'operators/nms': (specs, {})})
+    monkeypatch.setattr(run, 'ISOLATED', {})  # this process has what follows
+    monkeypatch.setitem(sys.modules, 'mmcv._ext', operators)
+    with over(operators):
+        status, out, _ = main('--records', tmp_path / 'r.jsonl')
+        assert status == 0
+        lack = 'mmcv-operators needs a compiled mmcv'
+        assert out == f'operators/nms is skipped: {lack}\n'
+        status, _, err = main(*specs)
+        assert status == 2 and lack in err
 
 
 @pytest.mark.slow
