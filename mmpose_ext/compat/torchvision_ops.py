@@ -1,7 +1,7 @@
 """A torchvision whose compiled part does not fit torch."""
 
-import importlib.machinery
 import importlib.util
+import pkgutil
 import sys
 from typing import Optional
 
@@ -32,10 +32,17 @@ def declare_torchvision_ops() -> Repair:
     if 'torchvision' in sys.modules or sys.platform == 'win32':
         return Repair(thing, 'left to torchvision')
     package = importlib.util.find_spec('torchvision')
-    folders = list(package.submodule_search_locations)
-    find = importlib.machinery.PathFinder.find_spec
-    # The latter since torchvision 0.29.
-    compiled = find('_C', folders) or find('_C_stable', folders)
+    # Since torchvision 0.29 it is called _C_stable.
+    compiled = next(
+        (
+            module.module_finder.find_spec(module.name)
+            for module in pkgutil.iter_modules(
+                package.submodule_search_locations
+            )
+            if module.name.startswith('_C')
+        ),
+        None,
+    )
     reason = '' if compiled else 'it is not there'
     try:
         if compiled is not None:
@@ -75,7 +82,8 @@ def has_torchvision_op(name: str, device: torch.device) -> bool:
         bool: Whether it is there.
     """
     return (
-        not torch.are_deterministic_algorithms_enabled()
+        device.type in ('cpu', 'cuda', 'mps')
+        and not torch.are_deterministic_algorithms_enabled()
         and hasattr(torch.ops.torchvision, name)
         and torch._C._dispatch_has_kernel_for_dispatch_key(
             f'torchvision::{name}', device.type.upper()

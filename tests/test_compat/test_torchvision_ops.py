@@ -7,9 +7,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from torchvision import extension
 
 from mmpose_ext.compat import environment, torchvision_ops
-from mmpose_ext.compat.torchvision_ops import declare_torchvision_ops
+from mmpose_ext.compat.torchvision_ops import (
+    declare_torchvision_ops,
+    has_torchvision_op,
+)
 
 # The module alone, without the package that it makes importable.
 DECLARE = f"""
@@ -40,7 +44,6 @@ def fake_torchvision(folder, compiled=None, name='_C.so'):
     return str(folder)
 
 
-@pytest.mark.parametrize('name', ['_C.so', '_C_stable.so'])
 @pytest.mark.parametrize(
     ('compiled', 'code', 'error'),
     [
@@ -64,6 +67,7 @@ def fake_torchvision(folder, compiled=None, name='_C.so'):
     ],
     ids=['broken', 'fits'],
 )
+@pytest.mark.parametrize('name', ['_C.so', '_C_stable.so'])
 def test_a_torchvision_is_imported(compiled, code, error, name, tmp_path):
     path = fake_torchvision(tmp_path, compiled, name)
     done = subprocess.run(
@@ -136,3 +140,18 @@ def test_nothing_is_declared_after_torchvision(library, monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, 'torchvision', object())
     declare_torchvision_ops()
     assert library == []
+
+
+def test_an_operator_is_there_where_it_has_a_kernel():
+    cpu = torch.device('cpu')
+    for name in ('nms', 'roi_align'):
+        assert has_torchvision_op(name, cpu) == extension._has_ops()
+        assert not has_torchvision_op(name, torch.device('meta'))
+    assert not has_torchvision_op('nonsense', cpu)
+
+
+def test_no_operator_where_torch_is_told_to_be_deterministic(monkeypatch):
+    monkeypatch.setattr(
+        torch, 'are_deterministic_algorithms_enabled', lambda: True
+    )
+    assert not has_torchvision_op('nms', torch.device('cpu'))

@@ -56,7 +56,6 @@ def roi_align_forward(
         )
         output.copy_(pooled)
         return
-    channels, height, width = input.shape[1:]
     maps = rois[:, 0].long()
     features = _in_single(input).permute(0, 2, 3, 1).flatten(0, 2)
     output.fill_(0 if pool_mode == 1 else _LOWEST)
@@ -65,19 +64,15 @@ def roi_align_forward(
     for regions, y, x in _sample(
         rois, bins, spatial_scale, sampling_ratio, aligned
     ):
-        cells, weights = _interpolate(y, x, maps[regions], height, width)
+        cells, weights = _interpolate(y, x, maps[regions], *input.shape[2:])
         weights = weights.to(features)
         if pool_mode == 1:
-            averages = (
-                embedding_bag(
-                    cells.flatten(3).flatten(0, 2),
-                    features,
-                    mode='sum',
-                    per_sample_weights=weights.flatten(3).flatten(0, 2),
-                )
-                / weights[0, 0, 0, ..., 0].numel()
-            )
-            averages = averages.view(len(regions), *bins, channels)
+            averages = embedding_bag(
+                cells.flatten(3).flatten(0, 2),
+                features,
+                mode='sum',
+                per_sample_weights=_average(weights).flatten(0, 2),
+            ).view(len(regions), *bins, -1)
             output[regions] = averages.movedim(-1, 1).to(output)
             continue
         # mmcv adds the four in this order; it decides between equal ones.
@@ -85,13 +80,11 @@ def roi_align_forward(
             features[cells[..., i]] * weights[..., i, None] for i in range(4)
         ).flatten(3, 4)
         largest, index = samples.max(3)
-        positions = (
-            axis.expand(cells.shape[:-1]).flatten(3).gather(3, index)
-            for axis in (y, x)
-        )
         found = (largest > _LOWEST).movedim(-1, 1)
-        for written, values in zip(
-            (output, argmax_y, argmax_x), (largest, *positions)
+        for written, values in (
+            (output, largest),
+            (argmax_y, y.expand(cells.shape[:-1]).flatten(3).gather(3, index)),
+            (argmax_x, x.expand(cells.shape[:-1]).flatten(3).gather(3, index)),
         ):
             values = values.movedim(-1, 1).to(written)
             written[regions] = values.where(found, written[regions])
@@ -129,7 +122,6 @@ def roi_align_backward(
     """
     bins = aligned_height, aligned_width
     maps = rois[:, 0].long()
-    channels, height, width = grad_input.shape[1:]
     if pool_mode == 0:
         _add_to_largest(grad_output, maps, argmax_y, argmax_x, grad_input)
         return
@@ -146,26 +138,21 @@ def roi_align_backward(
         grad_input.copy_(grads)
         return
     grad_output = _in_single(grad_output).movedim(1, -1)
+    channels, height, width = grad_input.shape[1:]
     grads = grad_output.new_zeros(len(grad_input) * height * width, channels)
     for regions, y, x in _sample(
         rois, bins, spatial_scale, sampling_ratio, aligned
     ):
         cells, weights = _interpolate(y, x, maps[regions], height, width)
-        cells, weights = cells.flatten(3), weights.flatten(3).to(grads)
-        pooled = grad_output[regions].flatten(0, 2)
-        columns = torch.arange(len(pooled), device=cells.device)
+        cells = cells.flatten(3).flatten(0, 2)
+        pooled = torch.arange(len(cells), device=cells.device)[:, None]
         transposed = torch.sparse_coo_tensor(
-            torch.stack(
-                [
-                    cells.flatten(),
-                    columns.repeat_interleave(cells.shape[-1]),
-                ]
-            ),
-            weights.flatten() / (cells.shape[-1] // 4),
-            (len(grads), len(pooled)),
+            torch.stack([cells, pooled.expand_as(cells)]).flatten(1),
+            _average(weights).flatten().to(grads),
+            (len(grads), len(cells)),
             check_invariants=False,
         )
-        grads.addmm_(transposed, pooled)
+        grads.addmm_(transposed, grad_output[regions].flatten(0, 2))
     grads = grads.view(len(grad_input), height, width, channels)
     grad_input.copy_(grads.movedim(-1, 1))
 
@@ -262,6 +249,11 @@ def _interpolate_axis(positions: Tensor, size: int) -> Tuple[Tensor, Tensor]:
     before = before.long()
     cells = torch.stack([before, (before + 1).clamp(max=size - 1)], -1)
     return cells, weights
+
+
+def _average(weights: Tensor) -> Tensor:
+    """(n, rows, columns, all cells of a bin) from those of its samples."""
+    return weights.flatten(3) / math.prod(weights.shape[3:-1])
 
 
 def _add_to_largest(

@@ -35,7 +35,7 @@ def nms(
     # mmcv's functions take it in single precision.
     threshold = float(np.float32(iou_threshold))
     if offset == 0 and _prefers_torchvision(boxes):
-        kept = torch.ops.torchvision.nms(boxes, scores, threshold)
+        kept = torch.ops.torchvision.nms(boxes, scores.to(boxes), threshold)
     else:
         kept = _keep_sorted(_with_areas(boxes, offset), threshold, offset)
     return order[kept]

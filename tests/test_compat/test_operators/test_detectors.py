@@ -14,11 +14,11 @@ from torch.testing import assert_close
 from mmpose_ext.compat import operators
 
 
-@pytest.mark.parametrize('name, source', cases('detector'))
-def test_detections_are_those_over_compiled_operators(name, source):
+@pytest.mark.parametrize('name', cases('detector'))
+def test_detections_are_those_over_compiled_operators(name):
     # Where weights are random, each of many deformable convolutions enlarges
     # the roundings of those before.
-    assert_as_mmcvs(name, source, atol=0.01 if 'dc' in name else 1e-4)
+    assert_as_mmcvs(name, atol=0.01 if 'dc' in name else 1e-4)
 
 
 @needs_compiled
