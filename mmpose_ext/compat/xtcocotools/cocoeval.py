@@ -63,12 +63,11 @@ class COCOeval(COCOeval_faster):
         use_area: bool = True,
     ):
         keys, self.score_key = _FIELDS.get(iouType, (('keypoints',), 'score'))
-        kind = iouType
-        if 'keypoints' in kind and kind != 'keypoints_crowd':
-            kind = 'keypoints'
+        plain = 'keypoints' in iouType and iouType != 'keypoints_crowd'
+        kind = 'keypoints' if plain else iouType
         truth = _copy(cocoGt, kind, keys)
         for ann, original in zip(truth, cocoGt.anns.values()):
-            ann['bbox'] = original['bbox']
+            ann['bbox'] = original.get('bbox')
             if not use_area or 'area' not in ann:
                 ann['area'] = ann['bbox'][2] * ann['bbox'][3] * 0.53
             if kind == 'keypoints_crowd':
@@ -76,11 +75,12 @@ class COCOeval(COCOeval_faster):
                 ann['num_keypoints'] = original['num_keypoints']
         found = _copy(cocoDt, kind, keys)
         for ann, original in zip(found, cocoDt.anns.values()):
-            score = original.get(self.score_key, original['score'])
-            ann['score'] = max(-np.inf, score)  # also of one that is NaN
+            key = self.score_key if self.score_key in original else 'score'
+            ann['score'] = max(-np.inf, original[key])  # NaN is the lowest
         if 'keypoints' in kind:
             found = [ann for ann in found if ann['num_keypoints']]
-        order = np.argsort([-ann['score'] for ann in found], kind='stable')
+        scores = [-ann['score'] for ann in found]
+        order = np.lexsort((scores, [ann['image_id'] for ann in found]))
         found = [found[i] for i in order]
 
         super().__init__(
@@ -116,30 +116,28 @@ class COCOeval(COCOeval_faster):
         found = found[: self.params.maxDets[-1]]
         if not truth or not found:
             return []
-        points = np.array([ann['keypoints'] for ann in found])
-        xd, yd = points[:, 0::3], points[:, 1::3]
+        gt, dt = (
+            np.array([a['keypoints'] for a in anns]).reshape(len(anns), -1, 3)
+            for anns in (truth, found)
+        )
+        seen = gt[..., 2] > 0
+        hidden = ~seen.any(axis=1)
+        boxes = np.array([ann['bbox'] for ann in truth])[..., None]
+        squares = 0
+        for axis in (0, 1):
+            at = dt[:, None, :, axis]
+            off = at - gt[..., axis]  # (D, G, K)
+            if hidden.any():
+                # How far they are outside of twice the box.
+                start, size = boxes[hidden, axis], boxes[hidden, axis + 2]
+                off[:, hidden] = np.maximum(0, start - size - at)
+                off[:, hidden] += np.maximum(0, at - (start + size * 2))
+            squares = squares + off**2
+        seen[hidden] = True
+        areas = np.array([[ann['area']] for ann in truth]) + np.spacing(1)
         variances = (self.params.kpt_oks_sigmas * 2) ** 2
-        oks = np.empty((len(found), len(truth)))
-        for j, ann in enumerate(truth):
-            xg, yg, seen = ann['keypoints'].reshape(-1, 3).T
-            seen = seen > 0
-            if seen.any():
-                dx, dy = xd - xg, yd - yg
-            else:
-                x, y, w, h = ann['bbox']
-                dx = _distance(xd, x - w, x + w * 2)
-                dy = _distance(yd, y - h, y + h * 2)
-                seen = ~seen
-            e = (dx**2 + dy**2) / variances / (ann['area'] + np.spacing(1)) / 2
-            # Rows stay contiguous, so that sums are those of xtcocotools.
-            e = np.compress(seen, e, axis=1)
-            oks[:, j] = np.exp(-e).sum(axis=1) / e.shape[1]
-        return oks
-
-
-def _distance(values: np.ndarray, start: float, end: float) -> np.ndarray:
-    """How far values are outside of an interval."""
-    return np.maximum(0, start - values) + np.maximum(0, values - end)
+        each = np.exp(-squares / variances / areas / 2)
+        return np.where(seen, each, 0).sum(axis=-1) / seen.sum(axis=-1)
 
 
 def _copy(coco: COCO, kind: str, keys: Tuple[str, ...]) -> List[dict]:
