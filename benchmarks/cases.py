@@ -97,5 +97,10 @@ CASES = {
     ),
     'data/batch-of-8': ([f'batch:{TOY}', f'train:{TOY}'], dict(batch=8)),
     'data/annotations': ([f'read:{TOY_FILE}', f'json:{TOY_FILE}'], {}),
+    'evaluation/keypoints': (['evaluate:5000', 'xtcocotools:5000'], {}),
+    'evaluation/keypoints-loadres': (
+        ['evaluate:loadRes+5000', 'xtcocotools:loadRes+5000'],
+        {},
+    ),
     'testing/toy-persons': ([f'test:{TOY}', f'mmpose-test:{TOY}'], {}),
 }

@@ -4,15 +4,17 @@ import torch
 
 from mmpose_ext.errors import InputError, did_you_mean
 
-from . import data, networks, operators
+from . import data, evaluation, networks, operators
 from .measure import Call
 
-# Those of torch and of other runtimes, which disturb each other.
+# Those of torch, of other runtimes and with many objects of Python, which
+# disturb each other.
 ISOLATED = {
     **dict.fromkeys(networks.RUNTIMES, networks.load_runtime),
     'predict': networks.load_predict,
     'train': networks.load_train,
     **dict.fromkeys(operators.KINDS, operators.load_operators),
+    **dict.fromkeys(evaluation.KINDS, evaluation.load_evaluate),
 }
 LOADERS = {
     **ISOLATED,

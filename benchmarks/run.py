@@ -12,6 +12,8 @@ a config (path, base name, or PACKAGE::PATH) for
   operators, mmcv-operators   nms, roi_align, or a training step of a config of
                             MMDet's, with the operators here or mmcv's own
   batch                     a batch of the training data
+  evaluate, xtcocotools     COCO's evaluation of keypoints, here or by that
+                            package; of how many images
   test, mmpose-test         the test loop of this tools/test.py, of MMPose's
 
 a dict for "transform:dict(type='Cutout', ...)", and an annotation file for

@@ -186,6 +186,19 @@ def test_what_cannot_be_compared_is_skipped(main, monkeypatch, tmp_path):
         assert status == 2 and lack in err
 
 
+def test_evaluation(main):
+    expected = kinds.load('evaluate:4').function()
+    assert 0.1 < expected[0] < 0.9
+    specs = ['evaluate:loadRes+4', 'xtcocotools:4']
+    if sys.modules['xtcocotools'].__name__ == 'xtcocotools':
+        for spec in specs:
+            found = kinds.load(spec).function()
+            assert found == pytest.approx(expected, abs=1e-9)
+    else:
+        status, _, err = main(*specs)
+        assert status == 2 and 'needs an xtcocotools that works' in err
+
+
 @pytest.mark.slow
 def test_whole_tests(tiny_config, tmp_path):
     call = kinds.load(f'test:{tiny_config}')
