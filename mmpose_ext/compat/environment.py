@@ -134,10 +134,11 @@ def _check_that_all_are_there() -> None:
         ('numpy', lambda: 'pip install numpy'),
         ('mmengine', lambda: 'pip install mmengine'),
         ('mmcv', mmcv_lite),
+        ('mmpose', lambda: "pip install '.[all]', in mmpose_ext's folder"),
     ):
         if importlib.util.find_spec(module) is None:
             raise ImportError(
-                f'MMPose needs {module}, which is not installed. Type: '
+                f'mmpose_ext needs {module}, which is not installed. Type: '
                 f'{command()}',
                 name=module,
             )
@@ -176,7 +177,7 @@ def _check_opencv() -> None:
             f'the files of {join(*there)} are gone, as after another of the '
             f'packages of OpenCV was uninstalled. Type: {command}'
             if there
-            else 'MMPose needs OpenCV, which is not installed. Type: pip '
+            else 'mmpose_ext needs OpenCV, which is not installed. Type: pip '
             'install opencv-python',
             name='cv2',
         )

@@ -100,7 +100,8 @@ def test_a_torchvision_is_missing(packages, refused, torch, command):
     packages['torch'] = torch
     del packages['torchvision']
     assert refused() == (
-        f'MMPose needs torchvision, which is not installed. Type: {command}'
+        'mmpose_ext needs torchvision, which is not installed. Type: '
+        f'{command}'
     )
 
 
@@ -110,6 +111,7 @@ def test_a_torchvision_is_missing(packages, refused, torch, command):
         ('torch', 'pip install torch torchvision'),
         ('mmengine', 'pip install mmengine'),
         ('mmcv-lite', LITE),
+        ('mmpose', "pip install '.[all]', in mmpose_ext's folder"),
         ('opencv-python', 'pip install opencv-python'),
     ],
 )
