@@ -5,8 +5,10 @@ import json
 import pytest
 from mmpose.datasets import CocoDataset
 from mmpose.evaluation import CocoMetric
+from mmpose.evaluation.metrics import coco_metric, coco_wholebody_metric
 
 from mmpose_ext.checks.coco.api import CheckedCOCO, CheckedTruth
+from mmpose_ext.compat.xtcocotools.cocoeval import COCOeval
 from mmpose_ext.errors import InputError
 
 META = dict(
@@ -85,3 +87,8 @@ def test_metrics_need_no_names_of_images(write, content):
     assert CheckedTruth(write(content)).imgs.keys() == {3, 4, 9}
     with pytest.raises(InputError, match='image 3: file_name nothing'):
         CheckedCOCO(write(content))
+
+
+def test_metrics_evaluate_in_c():
+    for module in (coco_metric, coco_wholebody_metric):
+        assert module.COCOeval is COCOeval
