@@ -7,11 +7,12 @@ export PYTHON MMCV
 PY := .venv/bin/python
 INSTALL := @bash requirements/install.sh
 
-.PHONY: help demo test lint clean
+.PHONY: help demo test matrix lint clean
 
 help:
 	@echo 'make demo   toy data, training, detection, evaluation, pictures'
 	@echo 'make test   style, dependencies and all tests'
+	@echo 'make matrix tries which versions work together (docs/install.md)'
 	@echo 'make lint   style alone'
 	@echo 'make clean  remove what builds and tests leave behind'
 	@echo
@@ -32,6 +33,10 @@ test:
 	$(PY) -m pip check
 	OMP_NUM_THREADS=1 $(PY) -m pytest -n logical --maxprocesses 8 \
 	    --dist worksteal --cov --cov-fail-under=90 --durations=10
+
+# In temporary environments; ROWS="3.12 3.11:compiled" for some of the rows.
+matrix:
+	python3 requirements/matrix.py $(ROWS)
 
 lint:
 	$(INSTALL) tests

@@ -82,6 +82,27 @@ def test_wheel_holds_the_package_and_what_mim_needs(wheel):
     assert names == expected
 
 
+def test_only_a_checkout_names_its_folder(wheel, tmp_path):
+    """As ``python -m build`` does it: a wheel of a source distribution."""
+    code = 'import setuptools.build_meta as b; print(b.build_sdist({!r}))'
+    copy = wheel.parents[1]
+    run_python('-c', code.format(str(tmp_path)), cwd=copy)
+    (source,) = tmp_path.glob('*.tar.gz')
+    pip = ('-m', 'pip', 'wheel', '-q', '--no-deps', '--no-build-isolation')
+    run_python(*pip, '--no-cache-dir', '-w', tmp_path, source)
+    (published,) = tmp_path.glob('*.whl')
+    stand_in = (copy / 'requirements/stand-ins/xtcocotools').as_uri()
+    files = []
+    for path, expected in ((wheel, True), (published, False)):
+        with zipfile.ZipFile(path) as archive:
+            files.append(sorted(archive.namelist()))
+            (name,) = (x for x in files[-1] if x.endswith('/METADATA'))
+            text = archive.read(name).decode()
+        assert (f'xtcocotools @ {stand_in}' in text) == expected
+        assert ('file://' in text) == expected
+    assert files[0] == files[1]
+
+
 def test_mim_runs_a_tool_of_the_wheel(wheel, tmp_path):
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path)
