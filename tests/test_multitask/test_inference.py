@@ -157,8 +157,8 @@ def test_pictures_are_enlarged(masks, size, factor):
     inside = drawn[64 * factor, 24 * factor]
     assert (inside != 90).any() == masks
     changed = (drawn != 90).any(-1)
-    # Matplotlib 3.10 draws the box a row higher than 3.11.
-    assert not changed[: 18 * factor].any()
+    # Matplotlib 3.10 draws it all up to two rows higher than 3.11.
+    assert not changed[: 17 * factor].any()
     assert not changed[:, : 9 * factor].any()
     assert changed[45 * factor, 10 * factor - 2 : 10 * factor + 2].any()
 
