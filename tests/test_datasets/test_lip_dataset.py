@@ -1,5 +1,6 @@
 import csv
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -261,7 +262,13 @@ def test_half_a_joint_is_unlabelled(folder):
         ),
         ([row('a.png', {1: (1, 1, 0.5)})], "line 1, column 7: '0.5'"),
         ([row('a.png', {1: (1, 1, -1)})], "line 1, column 7: '-1'"),
-        ([['a\0.png']], r"image '.*' cannot be read: .*null"),
+        pytest.param(
+            [['a\0.png']],
+            r"image '.*' cannot be read: .*null",
+            marks=pytest.mark.skipif(
+                sys.version_info < (3, 11), reason='csv needs Python 3.11'
+            ),
+        ),
         (
             [ROWS[0], row('no.png', {}), ROWS[2], ['nor.png']],
             r"image '.*no\.png' does not exist \(2 of 4 images are missing\)",
