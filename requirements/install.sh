@@ -24,7 +24,7 @@ die() { # one argument per line
 # Python compiles what is imported; pip would compile what is never used, too.
 pip_install() {
     "$PY" -m pip install --no-compile -c requirements/constraints.txt \
-        "${PINS[@]}" "$@"
+        ${PINS[@]+"${PINS[@]}"} "$@"
 }
 
 checksum() { # of files and folders: names and contents
@@ -161,12 +161,7 @@ elif ! "$PY" -c ''; then
 fi
 PYTHON=${PYTHON:-$PY}
 
-kind=
-if [ -e "$VENV/.done-mmcv" ]; then
-    kind=compiled
-elif [ -e "$VENV/.done-package" ]; then
-    kind=lite
-fi
+kind=$(cat "$VENV/.kind" 2>/dev/null) || true
 MMCV=${MMCV:-${kind:-lite}}
 case $MMCV in
 lite) EXTRA=all ;;
@@ -181,6 +176,8 @@ esac
 [ "${kind:-$MMCV}" = "$MMCV" ] ||
     die "$VENV is of the kind MMCV=$kind, not $MMCV; to start over: rm -r $VENV"
 
+mkdir -p "$VENV"
+echo "$MMCV" >"$VENV/.kind"
 stack=$(checksum requirements/constraints.txt)
 step venv "$stack" "Creating $VENV" install_venv
 for name in "$@"; do

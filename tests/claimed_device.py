@@ -20,7 +20,10 @@ import torch
 from torch import Tensor, nn
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._python_dispatch import (
+    TorchDispatchMode,
+    _disable_current_modes,
+)
 from torch.utils._pytree import tree_flatten
 
 CUDA = torch.device('cuda', 0)
@@ -318,7 +321,7 @@ class _Operators(TorchDispatchMode):
 
 @contextmanager
 def opaque(device: ClaimedDevice, module: ModuleType) -> Iterator[None]:
-    """Let the functions of a compiled module be operators of the device.
+    """Let the functions of a module be compiled operators of the device.
 
     What they do inside, on the CPU, is not what they do on a device.
     """
@@ -330,8 +333,9 @@ def opaque(device: ClaimedDevice, module: ModuleType) -> Iterator[None]:
                 device.mix(name)
             if where == {True} and 'nms' in name:
                 device.wait('size')
-            with device.making(True in where, checking=False):
-                return function(*args, **kwargs)
+            with torch._C.DisableTorchFunction(), _disable_current_modes():
+                out = function(*args, **kwargs)
+            return device.claim(out) if True in where else out
 
         return wrapped
 

@@ -1,11 +1,15 @@
 """tools/train.py and tools/test.py, run in the process of the tests."""
 
+import collections
+import contextlib
 import importlib.util
 import uuid
 from pathlib import Path
+from unittest import mock
 
 import pytest
 import torch
+from mmengine.registry import DefaultScope
 
 from mmpose_ext.errors import run_tool
 
@@ -31,10 +35,21 @@ def command(config, *args, **options):
     return [str(a) for a in (config, *args, '--cfg-options', *pairs)]
 
 
+@contextlib.contextmanager
+def _as_a_process():
+    """No scope is left of what ran before."""
+    with mock.patch.object(
+        DefaultScope, '_instance_dict', collections.OrderedDict()
+    ):
+        yield
+
+
+@_as_a_process()
 def train(config, *args, **options):
     return train_tool.main(command(config, *args, **options))
 
 
+@_as_a_process()
 def evaluate(config, *args, **options):
     return test_tool.main(command(config, *args, **options))
 

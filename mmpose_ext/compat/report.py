@@ -2,9 +2,11 @@
 
 import platform
 import sys
+from traceback import extract_tb
 from types import TracebackType
 from typing import List, NamedTuple, Optional
 
+from . import environment
 from .environment import MMCV, OPENCV, installed
 
 _PACKAGES = (
@@ -73,3 +75,6 @@ def report_failed_import(
     else:
         print_report()
         print(f'{kind.__name__}: {error}')
+        last = extract_tb(traceback)[-1]
+        if last.filename != environment.__file__:
+            print(f'(in {last.filename}, line {last.lineno})')

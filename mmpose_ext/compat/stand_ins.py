@@ -19,7 +19,7 @@ def provide_operators() -> Repair:
     reason = stand_in(
         'mmcv._ext',
         {'mmcv._ext': ours},
-        lambda: importlib.import_module('mmcv._ext'),
+        _try_operators,
     )
     if not reason:
         return Repair(thing, 'compiled, they work')
@@ -42,6 +42,12 @@ def provide_operators() -> Repair:
         f'{len(names)} over torchvision and PyTorch: '
         f'{", ".join(sorted(names))}; the others raise when they are called',
     )
+
+
+def _try_operators() -> None:
+    # What an old build has left behind may lack some.
+    for name in ('active_rotated_filter_forward', 'nms'):
+        getattr(importlib.import_module('mmcv._ext'), name)
 
 
 def provide_xtcocotools() -> Repair:

@@ -46,7 +46,10 @@ def add_tta(
         ValueError: If the divisor is not a positive whole number.
     """
     if 'tta_model' not in cfg:
-        cfg.tta_model = dict(type='MultiScaleHeatmapTTA', flip_test=flip_test)
+        # By its registry, for configs without a default scope.
+        cfg.tta_model = dict(
+            type='mmpose.MultiScaleHeatmapTTA', flip_test=flip_test
+        )
     if 'tta_pipeline' in cfg:
         return
     first, *others = _affine_datasets(cfg)
@@ -157,7 +160,7 @@ def _zoomed_out(affine: dict, scale: float) -> dict:
     if scale >= 1:
         return affine
     zoom = dict(
-        type='RandomBBoxTransform',
+        type='mmpose.RandomBBoxTransform',
         shift_prob=0,
         rotate_prob=0,
         scale_prob=1,

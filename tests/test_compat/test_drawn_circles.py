@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from mmpose_ext.compat import drawn_circles
 from mmpose_ext.compat.drawn_circles import draw_circles_of_arrays
 
 
@@ -26,6 +27,17 @@ def test_a_radius_is_an_array(radius, alpha):
     assert image[4].max(-1).tolist() == [0, 0, *[8 * alpha] * 5, 0, 0]
 
 
+def refuse_arrays(number):
+    raise TypeError('only 0-dimensional arrays')
+
+
+def test_nothing_is_repaired_where_numpy_converts(monkeypatch):
+    monkeypatch.setattr(drawn_circles, 'int', lambda array: 1, raising=False)
+    monkeypatch.setattr(drawn_circles, 'Visualizer', None)
+    repair = draw_circles_of_arrays()
+    assert repair.done == '' and np.__version__ in repair.found
+
+
 def test_visualizers_that_were_imported_before_are_repaired(monkeypatch):
     from mmpose.visualization import opencv_backend_visualizer
 
@@ -40,6 +52,8 @@ def test_visualizers_that_were_imported_before_are_repaired(monkeypatch):
         'OpencvBackendVisualizer',
         OpencvBackendVisualizer,
     )
+    # As numpy 2.4 and later do.
+    monkeypatch.setattr(drawn_circles, 'int', refuse_arrays, raising=False)
     draw_circles_of_arrays()
     drawn = OpencvBackendVisualizer().draw_circles((4, 4), np.array([2]))
     assert drawn == ((4, 4), 2) and drawn[1].ndim == 0

@@ -10,7 +10,7 @@ from mmpose_ext.compat import report
 
 
 def test_the_table_has_versions_and_repairs(capsys, monkeypatch):
-    monkeypatch.setenv('COLUMNS', '300')
+    monkeypatch.setenv('COLUMNS', '1000')
     runpy.run_module('mmpose_ext.compat', run_name='__main__')
     lines = [
         [cell.strip() for cell in line.split('│')[1:-1]]
@@ -45,3 +45,19 @@ def test_the_command_answers_where_the_import_fails(tmp_path):
     assert any('torchvision' in line for line in table)
     assert message.startswith('ImportError: mmpose 1')
     assert ': MMCV==9 is no good. Type: pip uninstall -y mmcv' in message
+
+
+def test_an_error_of_another_package_is_told_with_its_place(tmp_path):
+    broken = tmp_path / 'mmpose.py'
+    broken.write_text('import mmpose_needs_this')
+    done = subprocess.run(
+        [sys.executable, '-m', 'mmpose_ext.compat'],
+        env=dict(PYTHONPATH=f'{tmp_path}:.', COLUMNS='100'),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1 and done.stderr == ''
+    assert done.stdout.splitlines()[-2:] == [
+        "ModuleNotFoundError: No module named 'mmpose_needs_this'",
+        f'(in {broken}, line 1)',
+    ]

@@ -4,6 +4,7 @@ import importlib
 import pickle
 import subprocess
 import sys
+import types
 
 import pytest
 
@@ -119,6 +120,22 @@ def test_an_mmcv_without_operators_is_told_unless_it_is_lite(
         assert told.startswith(message) and '(OSError: no)' in told
         assert "pip install 'mmcv-lite" in told
         assert 'MMCV_WITH_OPS=1 pip install --no-build-isolation' in told
+
+
+def test_a_compiled_part_that_lacks_operators_does_not_work(monkeypatch):
+    left_behind = types.ModuleType('mmcv._ext')
+    left_behind.active_rotated_filter_forward = len
+    monkeypatch.setitem(sys.modules, 'mmcv._ext', left_behind)
+    with pytest.raises(AttributeError, match='nms'):
+        stand_ins._try_operators()
+    left_behind.nms = len
+    stand_ins._try_operators()
+
+
+def test_reports_of_an_environment_know_no_compiler():
+    operators = importlib.import_module('mmpose_ext.compat.operators')
+    assert operators.get_compiler_version() == 'n/a'
+    assert operators.get_compiling_cuda_version() == 'n/a'
 
 
 OPERATORS = """

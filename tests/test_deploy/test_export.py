@@ -235,7 +235,7 @@ def test_recording_ends_when_there_is_enough(model, samples):
 
 def test_calibration_inputs_are_spread():
     batches = [torch.arange(4.0)[:, None], torch.arange(4.0, 9)[:, None]]
-    assert [float(x) for x in _singles(batches, 3)] == [0, 4, 8]
+    assert [x.item() for x in _singles(batches, 3)] == [0, 4, 8]
     assert len(_singles(batches, 100)) == 9
 
 

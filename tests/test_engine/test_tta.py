@@ -36,7 +36,9 @@ def test_one_affine_per_scale_takes_the_place_of_the_one():
     assert zoom['scale_factor'] == (4 / 3, 4 / 3)
     assert affine == others[0]
     assert packing == [before[3]]
-    assert cfg.tta_model == dict(type='MultiScaleHeatmapTTA', flip_test=True)
+    assert cfg.tta_model == dict(
+        type='mmpose.MultiScaleHeatmapTTA', flip_test=True
+    )
     assert cfg.test_dataloader.dataset.pipeline == before
 
 

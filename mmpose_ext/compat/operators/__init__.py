@@ -28,6 +28,14 @@ from .roi_pool import roi_pool_backward, roi_pool_forward  # noqa: F401
 from .suppression import nms, nms_match, softnms  # noqa: F401
 
 
+def get_compiler_version() -> str:
+    """What mmcv was compiled with, for reports of an environment."""
+    return 'n/a'
+
+
+get_compiling_cuda_version = get_compiler_version
+
+
 def __getattr__(name: str) -> Callable:
     """An operator that is not here: it can be looked up, but not called."""
     if name.startswith('__'):

@@ -3,6 +3,7 @@
 import math
 from typing import Iterator, Tuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import embedding_bag
@@ -185,7 +186,9 @@ def _sample(
         cells: y (n, aligned_height, 1, samples, 1) and x (n, 1,
         aligned_width, 1, samples).
     """
-    corners = _in_single(rois)[:, 1:] * spatial_scale - 0.5 * aligned
+    # The scale is in single precision in mmcv, of double precision, too.
+    scale = float(np.float32(spatial_scale))
+    corners = _in_single(rois)[:, 1:] * scale - 0.5 * aligned
     starts = corners[:, [1, 0]]
     extents = corners[:, [3, 2]] - starts
     if not aligned:

@@ -11,7 +11,7 @@ try:
 except ImportError as e:
     raise ImportError(
         f'MMPose evaluates with pycocotools and faster-coco-eval: {e}. '
-        "pip install pycocotools 'faster-coco-eval>=1.6.5'"
+        "Type: pip install pycocotools 'faster-coco-eval>=1.6.5'"
     ) from e
 
 __all__ = ['mask']

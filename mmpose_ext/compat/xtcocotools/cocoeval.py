@@ -37,7 +37,8 @@ class COCOeval(COCOeval_faster):
     takes: keypoints of a part of the body become plain ones, and areas are
     those that count. ``params``, ``eval`` and ``stats`` are as in
     xtcocotools, ``evalImgs`` stays empty. Different from there, keypoints
-    that are not numbers match nobody instead of anybody.
+    that are not numbers match nobody instead of anybody, and ids have to be
+    whole numbers.
 
     Args:
         cocoGt (COCO): The annotations.

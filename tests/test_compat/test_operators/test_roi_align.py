@@ -104,6 +104,22 @@ def test_a_region_that_is_no_region_pools_nothing(mode, empty):
     assert mode or all((positions == -1).all() for positions in argmax)
 
 
+def test_the_last_row_reaches_one_cell_beyond():
+    # Samples at 4, which is the size, and a quarter of a cell beyond.
+    maps = torch.ones(1, 1, 4, 4)
+    regions = torch.tensor([[0, 0, 3.5, 1, 4.5], [0, 0, 3.75, 1, 4.75]])
+    output, *_ = pool(operators, maps, regions, (1, 1), 1.0, 1, 1, False)
+    assert output.flatten().tolist() == [1, 0]
+
+
+def test_the_scale_is_in_single_precision():
+    # The sample is at 2, which is the size, but for that.
+    maps = torch.ones(1, 1, 2, 4, dtype=torch.float64)
+    regions = torch.tensor([[0, 0, 4.5, 1, 7.5]], dtype=torch.float64)
+    output, *_ = pool(operators, maps, regions, (1, 1), 1 / 3, 1, 1, False)
+    assert output.item() == 0
+
+
 def test_where_pytorch_is_told_to_be_deterministic():
     torch.use_deterministic_algorithms(True)
     try:
