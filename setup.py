@@ -5,6 +5,7 @@ in pip's isolated environment works.
 """
 
 import re
+import shutil
 from pathlib import Path
 
 from setuptools import find_packages, setup
@@ -48,6 +49,9 @@ STACK = [
     'chumpy<0.67',
 ]
 
+# Setuptools would pack what an older build has left there.
+shutil.rmtree(ROOT / 'build', ignore_errors=True)
+
 setup(
     name='mmpose-ext',
     version=read_version(),
@@ -60,6 +64,7 @@ setup(
         'Intended Audience :: Science/Research',
         'Operating System :: POSIX :: Linux',
         'Programming Language :: Python :: 3',
+        *(f'Programming Language :: Python :: 3.{i}' for i in range(10, 14)),
         'Topic :: Scientific/Engineering :: Image Recognition',
     ],
     keywords='human pose estimation, keypoint detection, MMPose, MMDetection',
@@ -76,7 +81,7 @@ setup(
             '.mim/demo/**/*.py',
         ]
     },
-    python_requires='>=3.9',
+    python_requires='>=3.10',
     install_requires=read_requirements('runtime.txt'),
     extras_require={
         # As in MMPose, this is for `mim install`, which finds a compiled

@@ -162,6 +162,11 @@ fi
 PYTHON=${PYTHON:-$PY}
 
 kind=$(cat "$VENV/.kind" 2>/dev/null) || true
+# A .venv that was made by hand may hold a compiled mmcv, too.
+if [ -z "$kind" ] && compgen -G "$VENV/lib/python*/site-packages/mmcv/_ext*" \
+    >/dev/null; then
+    kind=compiled
+fi
 MMCV=${MMCV:-${kind:-lite}}
 case $MMCV in
 lite) EXTRA=all ;;

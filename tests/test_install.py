@@ -152,6 +152,21 @@ def test_mmcv_without_operators_is_compiled_again(checkout):
     assert pip[2:-1] == [compiled, *again]
 
 
+def test_a_compiled_mmcv_in_a_venv_made_by_hand_stays(checkout):
+    part = checkout / '.venv/lib/python3.11/site-packages/mmcv/_ext.so'
+    part.parent.mkdir(parents=True)
+    part.touch()
+    _, output, pip = install(checkout, 'package')
+    assert pip[-1].endswith(' .[compiled]'), output
+
+
+def test_an_interrupted_set_up_stays_of_its_kind(checkout):
+    stopped = install(checkout, 'package', MMCV='compiled', FAIL=' torch')
+    assert stopped[0] == 1
+    _, output, pip = install(checkout, 'package')
+    assert pip[-1].endswith(' .[compiled]'), output
+
+
 def test_package_is_installed_again_after_a_change(checkout):
     install(checkout, 'package')
     leftover = checkout / 'build' / 'lib' / 'mmpose_ext' / 'removed.py'

@@ -134,7 +134,16 @@ def _check_that_all_are_there() -> None:
         ('numpy', lambda: 'pip install numpy'),
         ('mmengine', lambda: 'pip install mmengine'),
         ('mmcv', mmcv_lite),
-        ('mmpose', lambda: "pip install '.[all]', in mmpose_ext's folder"),
+        # Two of its requirements are never imported, or replaced here.
+        (
+            'mmpose',
+            lambda: (
+                "pip install --no-deps 'mmpose>=1.3,<2' && pip install "
+                'json-tricks munkres scipy'
+            ),
+        ),
+        # MMPose's heads import it.
+        ('mmdet', lambda: "pip install 'mmdet>=3.0,<4'"),
     ):
         if importlib.util.find_spec(module) is None:
             raise ImportError(
@@ -168,9 +177,9 @@ def _check_mmcv() -> None:
 
 def _check_opencv() -> None:
     there = installed(*OPENCV)
-    newest = max(there.values(), key=Version, default='')
-    same = ' '.join(f'{name}=={newest}' for name in there)
-    command = f'pip install --force-reinstall --no-deps {same}'
+    # One alone: the others need not be there in its version.
+    kept = next((f'{name}=={found}' for name, found in there.items()), '')
+    command = f'{_remove(*OPENCV)}pip install --no-deps {kept}'
     spec = importlib.util.find_spec('cv2')
     if spec is None or spec.origin is None:
         raise ImportError(

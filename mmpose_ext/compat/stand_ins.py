@@ -80,6 +80,8 @@ def provide_pkg_resources() -> Repair:
         _find_pkg_resources,
     )
     done = reason and 'reads what pip writes'
+    if reason and environment.installed('openmim'):
+        done += "; mim does not start, type: pip install 'setuptools<82'"
     return Repair('pkg_resources', reason or 'there', done)
 
 

@@ -24,7 +24,12 @@ REQUIREMENTS = {
     'mmpose': ['numpy', "mmcv<3.0.0,>=2.0.0; extra == 'mim'"],
     'mmdet': ['numpy', "mmcv<2.2.0,>=2.0.0rc4; extra == 'mim'"],
 }
-MODULES = {'opencv-python': 'cv2', 'mmcv-lite': 'mmcv', 'onedl-mmcv': 'mmcv'}
+MODULES = {
+    'opencv-python': 'cv2',
+    'mmcv-lite': 'mmcv',
+    'onedl-mmcv': 'mmcv',
+    'onedl-mmdetection': 'mmdet',
+}
 LITE = "pip install 'mmcv-lite<2.2.0,>=2.0.0rc4'"
 COMPILED = (
     "pip install 'setuptools<82' && MMCV_WITH_OPS=1 pip install "
@@ -81,6 +86,7 @@ def test_nothing_is_said_of_what_fits(packages, recwarn):
     # Of one version, as albumentations brings it; a fork of MMDet.
     packages['opencv-python-headless'] = packages['opencv-python']
     packages['onedl-mmcv'] = '2.3.6'
+    packages['onedl-mmdetection'] = '3.5.1'
     # One whose metadata is lost.
     packages['opencv-contrib-python'] = None
     del packages['mmcv-lite'], packages['mmdet']
@@ -111,7 +117,12 @@ def test_a_torchvision_is_missing(packages, refused, torch, command):
         ('torch', 'pip install torch torchvision'),
         ('mmengine', 'pip install mmengine'),
         ('mmcv-lite', LITE),
-        ('mmpose', "pip install '.[all]', in mmpose_ext's folder"),
+        (
+            'mmpose',
+            "pip install --no-deps 'mmpose>=1.3,<2' && pip install "
+            'json-tricks munkres scipy',
+        ),
+        ('mmdet', "pip install 'mmdet>=3.0,<4'"),
         ('opencv-python', 'pip install opencv-python'),
     ],
 )
@@ -166,8 +177,8 @@ def test_two_opencvs_share_a_folder(packages, warned):
         'opencv-python 4.11.0.86 and opencv-contrib-python 4.9.0.80 are both'
     )
     assert message.endswith(
-        'Type: pip install --force-reinstall --no-deps '
-        'opencv-python==4.11.0.86 opencv-contrib-python==4.11.0.86'
+        'Type: pip uninstall -y opencv-python opencv-contrib-python && '
+        'pip install --no-deps opencv-python==4.11.0.86'
     )
 
 
@@ -175,8 +186,8 @@ def test_the_files_of_opencv_are_gone(packages, refused, monkeypatch):
     monkeypatch.setitem(MODULES, 'opencv-python', 'no module')
     assert refused() == (
         'the files of opencv-python 4.11.0.86 are gone, as after another of '
-        'the packages of OpenCV was uninstalled. Type: pip install '
-        '--force-reinstall --no-deps opencv-python==4.11.0.86'
+        'the packages of OpenCV was uninstalled. Type: pip uninstall -y '
+        'opencv-python && pip install --no-deps opencv-python==4.11.0.86'
     )
 
 

@@ -8,6 +8,7 @@ import mmpose
 import pytest
 from mmengine.utils import get_installed_path, is_installed
 
+from mmpose_ext.compat import environment
 from mmpose_ext.compat.stand_ins import provide_pkg_resources
 
 
@@ -19,7 +20,10 @@ def module(request, monkeypatch):
             'pkg_resources', reason="needs 'setuptools<82'"
         )
     monkeypatch.setitem(sys.modules, 'pkg_resources', None)
-    provide_pkg_resources()
+    repair = provide_pkg_resources()
+    if repair.done:
+        mim = 'openmim' in environment.installed('openmim')
+        assert ("type: pip install 'setuptools<82'" in repair.done) == mim
     return importlib.import_module('pkg_resources')
 
 
