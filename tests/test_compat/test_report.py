@@ -32,16 +32,23 @@ def test_errors_that_end_nothing_are_printed_as_ever(capsys):
     assert err == 'AttributeError: _ARRAY_API not found\n' and out == ''
 
 
-def test_the_command_answers_where_the_import_fails(tmp_path):
-    (tmp_path / 'mmpose.py').write_text('assert False, "MMCV==9 is no good."')
+def report_beside(mmpose, source):
+    """The lines of the command where MMPose is another file."""
+    mmpose.write_text(source)
     done = subprocess.run(
         [sys.executable, '-m', 'mmpose_ext.compat'],
-        env=dict(PYTHONPATH=f'{tmp_path}:.', COLUMNS='100'),
+        env=dict(PYTHONPATH=f'{mmpose.parent}:.', COLUMNS='100'),
         capture_output=True,
         text=True,
     )
     assert done.returncode == 1 and done.stderr == ''
-    *table, message = done.stdout.splitlines()
+    return done.stdout.splitlines()
+
+
+def test_the_command_answers_where_the_import_fails(tmp_path):
+    *table, message = report_beside(
+        tmp_path / 'mmpose.py', 'assert False, "MMCV==9 is no good."'
+    )
     assert any('torchvision' in line for line in table)
     assert message.startswith('ImportError: mmpose 1')
     assert ': MMCV==9 is no good. Type: pip uninstall -y mmcv' in message
@@ -49,15 +56,7 @@ def test_the_command_answers_where_the_import_fails(tmp_path):
 
 def test_an_error_of_another_package_is_told_with_its_place(tmp_path):
     broken = tmp_path / 'mmpose.py'
-    broken.write_text('import mmpose_needs_this')
-    done = subprocess.run(
-        [sys.executable, '-m', 'mmpose_ext.compat'],
-        env=dict(PYTHONPATH=f'{tmp_path}:.', COLUMNS='100'),
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 1 and done.stderr == ''
-    assert done.stdout.splitlines()[-2:] == [
+    assert report_beside(broken, 'import mmpose_needs_this')[-2:] == [
         "ModuleNotFoundError: No module named 'mmpose_needs_this'",
         f'(in {broken}, line 1)',
     ]
