@@ -102,6 +102,8 @@ def test_only_a_checkout_names_its_folder(wheel, tmp_path):
             files.append(sorted(archive.namelist()))
             (name,) = (x for x in files[-1] if x.endswith('/METADATA'))
             text = archive.read(name).decode()
+        # Setuptools before 80 writes no space there.
+        text = text.replace('xtcocotools@', 'xtcocotools @')
         assert (f'xtcocotools @ {stand_in}' in text) == expected
         assert ('file://' in text) == expected
     assert files[0] == files[1]
