@@ -2,5 +2,6 @@
 
 from . import transforms
 from .lip_dataset import LIPDataset
+from .lsp_dataset import LSPDataset
 
-__all__ = ['LIPDataset', 'transforms']
+__all__ = ['LIPDataset', 'LSPDataset', 'transforms']

@@ -6,17 +6,15 @@ import os.path as osp
 from typing import Any, Dict, List, Tuple
 
 import numpy as np
-from mmengine.dist import is_main_process
 from mmengine.logging import print_log
 from mmpose.datasets.datasets.base import BaseCocoStyleDataset
 from mmpose.registry import DATASETS
-from PIL import Image
-from rich.console import Console
-from rich.progress import Progress
 
 from ..arguments import positive_int
 from ..checks import check_file
 from ..errors import InputError
+from .image_sizes import read_image_sizes
+from .metainfo import make_category, make_metainfo
 
 LIP_KEYPOINTS = (
     'right_ankle',
@@ -53,76 +51,22 @@ _LINKS = (
     ('left_shoulder', 'left_elbow'),
     ('left_elbow', 'left_wrist'),
 )
-_LOWER = {'ankle', 'knee', 'hip', 'pelvis'}
-# By the last part of a name: weight, and sigma. COCO's where COCO has the
-# keypoint; the others as MMPose has them for MPII, whose joints are the same.
-_WEIGHTS = dict(ankle=1.5, knee=1.2, wrist=1.5, elbow=1.2)
-_SIGMAS = dict(
-    ankle=0.089, knee=0.087, hip=0.107, wrist=0.062, elbow=0.072,
-    shoulder=0.079,
-)  # fmt: skip
 _COLUMNS = 1 + 3 * len(LIP_KEYPOINTS)
-# From so many images on, a progress bar is shown while their sizes are read.
-_MANY = 2000
 
 
-def _part(name: str) -> str:
-    return name.split('_')[-1]
-
-
-def _colour(*names: str) -> List[int]:
-    """Right orange, left green, between them blue."""
-    if any(name.startswith('right') for name in names):
-        return [255, 128, 0]
-    if any(name.startswith('left') for name in names):
-        return [0, 255, 0]
-    return [51, 153, 255]
-
-
-def _other_side(name: str) -> str:
-    side, _, part = name.partition('_')
-    other = dict(right='left', left='right').get(side)
-    return f'{other}_{part}' if other else ''
-
-
-LIP_METAINFO = dict(
-    dataset_name='lip',
-    paper_info=dict(
-        author='Ke Gong, Xiaodan Liang, Dongyu Zhang, Xiaohui Shen, Liang Lin',
-        title='Look into Person: Self-supervised Structure-sensitive '
-        'Learning and A New Benchmark for Human Parsing',
-        container='IEEE Conference on Computer Vision and Pattern '
-        'Recognition (CVPR)',
-        year='2017',
-        homepage='http://sysu-hcp.net/lip/',
-    ),
-    keypoint_info={
-        i: dict(
-            name=name,
-            id=i,
-            color=_colour(name),
-            type='lower' if _part(name) in _LOWER else 'upper',
-            swap=_other_side(name),
-        )
-        for i, name in enumerate(LIP_KEYPOINTS)
-    },
-    skeleton_info={
-        i: dict(link=link, id=i, color=_colour(*link))
-        for i, link in enumerate(_LINKS)
-    },
-    joint_weights=[_WEIGHTS.get(_part(name), 1.0) for name in LIP_KEYPOINTS],
-    sigmas=[_SIGMAS.get(_part(name), 0.026) for name in LIP_KEYPOINTS],
+LIP_METAINFO = make_metainfo(
+    'lip',
+    LIP_KEYPOINTS,
+    _LINKS,
+    author='Ke Gong, Xiaodan Liang, Dongyu Zhang, Xiaohui Shen, Liang Lin',
+    title='Look into Person: Self-supervised Structure-sensitive '
+    'Learning and A New Benchmark for Human Parsing',
+    container='IEEE Conference on Computer Vision and Pattern '
+    'Recognition (CVPR)',
+    year='2017',
+    homepage='http://sysu-hcp.net/lip/',
 )
-# As COCO describes a category: indices start at 1.
-LIP_CATEGORY = dict(
-    id=1,
-    name='person',
-    supercategory='person',
-    keypoints=list(LIP_KEYPOINTS),
-    skeleton=[
-        [LIP_KEYPOINTS.index(name) + 1 for name in link] for link in _LINKS
-    ],
-)
+LIP_CATEGORY = make_category(LIP_KEYPOINTS, _LINKS)
 
 
 def read_lip(
@@ -173,7 +117,9 @@ def read_lip(
     names = [rows[i][1][0] for i in chosen]
     return [
         _to_coco(i + 1, name, size, joints[i])
-        for i, name, size in zip(chosen, names, _read_sizes(names, img_dir))
+        for i, name, size in zip(
+            chosen, names, read_image_sizes(names, img_dir)
+        )
     ]
 
 
@@ -231,31 +177,6 @@ def _wrong_value(rows: List[Tuple[int, List[str]]], what: str) -> str:
                     f"expected {expected} or 'nan'"
                 )
     raise AssertionError('all values are good')
-
-
-def _read_sizes(names: List[str], img_dir: str) -> List[Tuple[int, int]]:
-    """(width, height) of images."""
-    if img_dir and not osp.isdir(img_dir):
-        raise InputError(f"image folder '{img_dir}' does not exist")
-    sizes, missing = [], []
-    hidden = len(names) < _MANY or not is_main_process()
-    with Progress(console=Console(stderr=True), disable=hidden) as bar:
-        for name in bar.track(names, description='Image sizes'):
-            path = osp.join(img_dir, name)
-            try:
-                with Image.open(path) as image:
-                    sizes.append(image.size)
-            except FileNotFoundError:
-                missing.append(path)
-            # Of names with a NUL, and of images of too many pixels, too.
-            except (OSError, ValueError, Image.DecompressionBombError) as e:
-                raise InputError(f"image '{path}' cannot be read: {e}") from e
-    if missing:
-        raise InputError(
-            f"image '{missing[0]}' does not exist ({len(missing)} of "
-            f'{len(names)} images are missing)'
-        )
-    return sizes
 
 
 def _to_coco(

@@ -1,0 +1,209 @@
+"""Leeds Sports Pose, and its extended training set."""
+
+import os
+import os.path as osp
+from typing import Any, Dict, List, Optional, Tuple
+
+import numpy as np
+from mmpose.datasets.datasets.base import BaseCocoStyleDataset
+from mmpose.registry import DATASETS
+from scipy.io import loadmat
+
+from ..checks import check_file
+from ..errors import InputError
+from .image_sizes import read_image_sizes
+from .metainfo import make_category, make_metainfo
+
+LSP_KEYPOINTS = (
+    'right_ankle',
+    'right_knee',
+    'right_hip',
+    'left_hip',
+    'left_knee',
+    'left_ankle',
+    'right_wrist',
+    'right_elbow',
+    'right_shoulder',
+    'left_shoulder',
+    'left_elbow',
+    'left_wrist',
+    'neck',
+    'head_top',
+)
+_LINKS = (
+    ('right_ankle', 'right_knee'),
+    ('right_knee', 'right_hip'),
+    ('right_hip', 'left_hip'),
+    ('left_hip', 'left_knee'),
+    ('left_knee', 'left_ankle'),
+    ('right_wrist', 'right_elbow'),
+    ('right_elbow', 'right_shoulder'),
+    ('right_shoulder', 'neck'),
+    ('neck', 'left_shoulder'),
+    ('left_shoulder', 'left_elbow'),
+    ('left_elbow', 'left_wrist'),
+    ('right_hip', 'right_shoulder'),
+    ('left_hip', 'left_shoulder'),
+    ('neck', 'head_top'),
+)
+LSP_CATEGORY = make_category(LSP_KEYPOINTS, _LINKS)
+
+
+def read_lsp(
+    ann_file: str,
+    img_dir: str,
+    images: Optional[Tuple[int, int]] = None,
+    skip_missing: bool = False,
+) -> Dict[str, Any]:
+    """Read the ``joints.mat`` of LSP or LSP extended as COCO's content.
+
+    The two tell themselves apart by their shapes, and the third value of a
+    joint means another thing in each: in LSP extended, (14, 3, N), it is 1
+    where the joint is labelled, and the others have no position; in LSP,
+    (3, 14, N), all joints are labelled, and it is 1 where one is occluded.
+
+    Args:
+        ann_file (str): The file.
+        img_dir (str): The folder of the images, from which their sizes are
+            read: ``im00001.jpg`` and so on in LSP extended, ``im0001.jpg``
+            in LSP.
+        images (tuple[int, int], optional): Numbers of the first and the last
+            image, from 1. Defaults to ``None``, all of them.
+        skip_missing (bool): Whether images that are not in the folder are
+            left out. Defaults to ``False``.
+
+    Returns:
+        dict: ``images``, ``annotations`` and ``categories``. Ids are the
+        numbers of the images. A labelled joint outside of its image counts
+        as not labelled. A box holds the labelled joints and a tenth of its
+        longer side around them, within the image; LSP has no boxes. Images
+        without a labelled joint have no annotation.
+
+    Raises:
+        InputError: If a file or the folder is missing, the file is none of
+            the two, a value is no number of px or no flag, ``images`` are not
+            all in the file, or an image cannot be read.
+    """
+    what = f"annotation file '{ann_file}'"
+    joints, pattern = _read_joints(ann_file, what)
+    first, last = images or (1, len(joints))
+    if not 1 <= first <= last <= len(joints):
+        raise InputError(
+            f'images {first} to {last} are not in {what}, which has 1 to '
+            f'{len(joints)}'
+        )
+    numbers = np.arange(first, last + 1)
+    if skip_missing:
+        there = set(os.listdir(img_dir)) if osp.isdir(img_dir) else set()
+        numbers = [n for n in numbers if pattern % n in there]
+        if not numbers:
+            raise InputError(
+                f"image folder '{img_dir}' has none of the images, such as "
+                f"'{pattern % first}'"
+            )
+    names = [pattern % number for number in numbers]
+    sizes = read_image_sizes(names, img_dir)
+    return dict(
+        images=[
+            dict(id=int(number), file_name=name, width=size[0], height=size[1])
+            for number, name, size in zip(numbers, names, sizes)
+        ],
+        annotations=[
+            annotation
+            for number, size in zip(numbers, sizes)
+            for annotation in _annotate(number, size, joints[number - 1])
+        ],
+        categories=[LSP_CATEGORY],
+    )
+
+
+def _read_joints(ann_file: str, what: str) -> Tuple[np.ndarray, str]:
+    """Joints (N, 14, 3) with COCO's flag, and the names of the images."""
+    check_file(ann_file, 'annotation file')
+    try:
+        joints = loadmat(ann_file, variable_names=['joints']).get('joints')
+    # Of SciPy's reader of MATLAB's files, on files that are none.
+    except Exception as e:
+        raise InputError(f'{what} is not a MATLAB file: {e}') from e
+    num = len(LSP_KEYPOINTS)
+    shape = getattr(joints, 'shape', None)
+    if shape is None or shape[:2] not in ((num, 3), (3, num)):
+        raise InputError(
+            f"{what}: expected 'joints' of shape (14, 3, N), as LSP extended "
+            f'has them, or (3, 14, N), as LSP has them; got {shape}'
+        )
+    is_extended = shape[:2] == (num, 3)
+    joints = joints.transpose(2, 0, 1) if is_extended else joints.T
+    if joints.dtype.kind not in 'fiu' or not np.isfinite(joints).all():
+        raise InputError(f"{what}: 'joints' must be numbers of px")
+    joints = joints.astype(float)
+    flags = joints[..., 2]
+    wrong = np.argwhere((flags != 0) & (flags != 1))
+    if len(wrong):
+        image, joint = wrong[0]
+        raise InputError(
+            f'{what}, image {image + 1}, {LSP_KEYPOINTS[joint]}: flag '
+            f'{flags[image, joint]:g}, expected 0 or 1'
+        )
+    joints[..., 2] = 2 * flags if is_extended else 2 - flags
+    return joints, 'im%05d.jpg' if is_extended else 'im%04d.jpg'
+
+
+def _annotate(
+    number: int, size: Tuple[int, int], joints: np.ndarray
+) -> List[Dict[str, Any]]:
+    """COCO's annotation of an image; none without a labelled joint."""
+    xy = joints[:, :2]
+    labelled = (joints[:, 2] > 0) & ((xy >= 0) & (xy < size)).all(axis=1)
+    if not labelled.any():
+        return []
+    left_top, right_bottom = xy[labelled].min(0), xy[labelled].max(0)
+    margin = 0.1 * (right_bottom - left_top).max()
+    left_top = np.maximum(left_top - margin, 0)
+    width_height = np.minimum(right_bottom + margin, size) - left_top
+    return [
+        dict(
+            id=int(number),
+            image_id=int(number),
+            category_id=1,
+            bbox=np.concatenate((left_top, width_height)).tolist(),
+            # MMPose's estimate of what a person fills of its box.
+            area=0.53 * float(width_height.prod()),
+            iscrowd=0,
+            num_keypoints=int(labelled.sum()),
+            keypoints=np.where(labelled[:, None], joints, 0).ravel().tolist(),
+        )
+    ]
+
+
+@DATASETS.register_module()
+class LSPDataset(BaseCocoStyleDataset):
+    """Leeds Sports Pose (LSP) and LSP extended, of one person per image.
+
+    `LSP <http://sam.johnson.io/research/lsp.html>`_ is of Johnson and
+    Everingham, "Clustered Pose and Nonlinear Appearance Models for Human Pose
+    Estimation" (BMVC 2010), `LSP extended
+    <http://sam.johnson.io/research/lspet.html>`_ of their "Learning Effective
+    Human Pose Estimation from Inaccurate Annotation" (CVPR 2011).
+
+    Reads the COCO file that ``tools/converters/lsp2coco.py`` makes of their
+    ``joints.mat``. The keypoints are those of ``LSP_KEYPOINTS``, in LSP's
+    order; left and right are the person's. The data sets have no sigmas:
+    those of the limbs are COCO's, those of neck and head top MMPose's for
+    MPII.
+
+    It takes the arguments of MMPose's ``BaseCocoStyleDataset``.
+    """
+
+    METAINFO: dict = make_metainfo(
+        'lsp',
+        LSP_KEYPOINTS,
+        _LINKS,
+        author='Sam Johnson, Mark Everingham',
+        title='Learning Effective Human Pose Estimation from Inaccurate '
+        'Annotation',
+        container='IEEE Conference on Computer Vision and Pattern '
+        'Recognition (CVPR)',
+        year='2011',
+        homepage='http://sam.johnson.io/research/lspet.html',
+    )
