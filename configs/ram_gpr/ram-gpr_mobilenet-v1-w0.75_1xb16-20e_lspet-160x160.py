@@ -1,0 +1,81 @@
+# Necks of resolution-wise attention and GPR behind a small backbone, on
+# photographs of single persons in sport.
+_base_ = ['mmpose::_base_/default_runtime.py', '../_base_/lspet.py']
+custom_imports = dict(imports=['mmpose_ext'], allow_failed_imports=False)
+
+train_cfg = dict(max_epochs=20, val_interval=1)
+optim_wrapper = _base_.posenet_optim
+param_scheduler = [dict(_base_.lspet_cosine, T_max=20)]
+randomness = dict(seed=0)
+default_hooks = _base_.lspet_hooks
+custom_hooks = [*_base_.custom_hooks, *_base_.lspet_custom_hooks]
+
+codec = dict(
+    type='MSRAHeatmap', input_size=(160, 160), heatmap_size=(40, 40), sigma=1.5
+)
+model = dict(
+    type='TopdownPoseEstimator',
+    data_preprocessor=_base_.posenet_preprocessor,
+    backbone=dict(
+        _base_.posenet_trunk, out_indices=(1, 2, 3), output_stride=16
+    ),
+    neck=dict(
+        type='SequentialNeck',
+        necks=[
+            dict(
+                type='ChannelMapper',
+                in_channels=[96, 192, 384],
+                out_channels=64,
+                kernel_size=1,
+                norm_cfg=dict(type='BN'),
+            ),
+            dict(type='RAMNeck', in_channels=[64, 64, 64]),
+            dict(type='GPRNeck', in_channels=[64, 64, 64]),
+        ],
+    ),
+    head=dict(
+        type='HeatmapHead',
+        in_channels=64,
+        out_channels=14,
+        deconv_out_channels=None,
+        final_layer=dict(kernel_size=3, padding=1),
+        loss=dict(type='KeypointMSELoss', use_target_weight=True),
+        decoder=codec,
+    ),
+    test_cfg=dict(flip_test=True, flip_mode='heatmap', shift_heatmap=False),
+)
+
+affine = dict(type='TopdownAffine', input_size=codec['input_size'])
+train_pipeline = [
+    dict(type='LoadImage'),
+    dict(type='GetBBoxCenterScale'),
+    dict(type='RandomFlip', direction='horizontal'),
+    _base_.lspet_box_transform,
+    affine,
+    dict(type='Cutout', num_holes=1, size=(0.25, 0.5)),
+    dict(type='GenerateTarget', encoder=codec),
+    dict(type='PackPoseInputs'),
+]
+val_pipeline = [
+    dict(type='LoadImage'),
+    dict(type='GetBBoxCenterScale'),
+    affine,
+    dict(type='PackPoseInputs'),
+]
+
+train_dataloader = dict(
+    batch_size=16,
+    sampler=dict(type='DefaultSampler', shuffle=True),
+    dataset=dict(_base_.lspet_train, pipeline=train_pipeline),
+    **_base_.lspet_loader,
+)
+test_dataloader = dict(
+    batch_size=64,
+    drop_last=False,
+    sampler=dict(type='DefaultSampler', shuffle=False, round_up=False),
+    dataset=dict(_base_.lspet_val, pipeline=val_pipeline),
+    **_base_.lspet_loader,
+)
+val_dataloader = test_dataloader
+val_evaluator = _base_.lspet_metric
+test_evaluator = val_evaluator
