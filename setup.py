@@ -69,10 +69,11 @@ setup(
     ],
     keywords='human pose estimation, keypoint detection, MMPose, MMDetection',
     packages=find_packages(include=['mmpose_ext', 'mmpose_ext.*']),
-    # What mim looks for, in the place where it looks: .mim holds links to
-    # the folders of the checkout, and the wheel holds the files themselves.
+    # Weights, and what mim looks for, in the place where it looks: .mim holds
+    # links to the folders of the checkout, and the wheel the files themselves.
     package_data={
         'mmpose_ext': [
+            'weights/*',
             '.mim/model-index.yml',
             '.mim/configs/**/*.py',
             '.mim/configs/**/*.md',

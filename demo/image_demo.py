@@ -1,8 +1,9 @@
 """Estimate the poses of the persons in images, and draw them.
 
-A bottom-up model finds the persons itself. For a top-down one they are found
-by a detector (--det-config, --det-checkpoint), or read from a file of boxes
-(--boxes, --ann-file); without either, each image is taken as one person.
+A bottom-up model finds the persons itself. For a top-down one, as the default
+is, they are found by a detector (--det-config, --det-checkpoint), or read from
+a file of boxes (--boxes, --ann-file); without either, each image is taken as
+one person.
 """
 
 import argparse

@@ -1,8 +1,8 @@
 """Estimate the poses of the persons in a video, frame by frame, and draw them.
 
-A bottom-up model finds the persons itself. For a top-down one they are found
-by a detector (--det-config, --det-checkpoint); without one, each frame is
-taken as one person. Persons are not tracked.
+A bottom-up model finds the persons itself. For a top-down one, as the default
+is, they are found by a detector (--det-config, --det-checkpoint); without one,
+each frame is taken as one person. Persons are not tracked.
 
 The left upper corner of each frame shows the instantaneous frames per second
 (FPS), as the videos of LOGO-CAP do (supplementary material, section 4): 1 /
@@ -56,8 +56,9 @@ def parse_args(argv=None):
     add_model_arguments(parser)
     parser.add_argument(
         '--out',
-        required=True,
-        help='video (.mp4 or .avi), or without a suffix a folder of frames',
+        default='poses.mp4',
+        help='video (.mp4 or .avi), or without a suffix a folder of frames '
+        '(default: poses.mp4)',
     )
     parser.add_argument(
         '--predictions', help='JSON file for the poses of all frames'

@@ -20,11 +20,12 @@ from .engine.arguments import finite_number, positive_int, usable_device
 from .engine.config import load_config
 from .errors import InputError
 from .files import write_jpeg, write_json
-from .inference.files import read_image
+from .inference.files import IMAGE_SUFFIXES, read_image
 from .inference.image_run import ImageRun
 from .inference.outputs import Outputs
 from .inference.persons import PersonDetector
 from .inference.poses import estimate_poses, is_bottomup, load_pose_model
+from .inference.shipped import DEFAULT_MODEL, find_shipped
 
 
 def add_image_arguments(
@@ -34,8 +35,9 @@ def add_image_arguments(
     parser.add_argument('input', help='image, folder of images, or glob')
     parser.add_argument(
         '--out-dir',
-        required=True,
-        help='pictures go to its folder visualizations, JSON to predictions',
+        default='poses',
+        help='pictures go to its folder visualizations, JSON to predictions '
+        '(default: poses)',
     )
     parser.add_argument(
         '--overwrite', action='store_true', help='replace existing outputs'
@@ -55,12 +57,17 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the models, and :func:`add_result_arguments`."""
     parser.add_argument(
         'pose_config',
-        help='config of a pose model, or a file of tools/deploy/export.py',
+        nargs='?',
+        type=_no_second_input,
+        default=DEFAULT_MODEL,
+        help='config of a pose model, or a file of tools/deploy/export.py '
+        f'(default: {DEFAULT_MODEL}, which is for one person)',
     )
     parser.add_argument(
         'pose_checkpoint',
         nargs='?',
-        help='file or URL of its weights; an exported file has them in it',
+        help='file or URL of its weights; an exported file has them in it, '
+        'and those of mmpose_ext/weights are found by the name of the config',
     )
     parser.add_argument(
         '--det-config',
@@ -69,6 +76,17 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument('--det-checkpoint', help='file or URL of its weights')
     add_result_arguments(parser, '; of an exported file cpu')
+
+
+def _no_second_input(name: str) -> str:
+    """An argument after the input, which a shell may have made of a glob."""
+    suffixes = (*IMAGE_SUFFIXES, '.avi', '.mov', '.mp4')
+    if Path(name).suffix.lower() in suffixes:
+        raise argparse.ArgumentTypeError(
+            f"'{name}' is a second input, expected one: a folder, or a glob "
+            "in quotes, such as '*.jpg'"
+        )
+    return name
 
 
 def add_result_arguments(
@@ -127,7 +145,7 @@ def _load_pose_model(args: argparse.Namespace) -> nn.Module:
     config, checkpoint = args.pose_config, args.pose_checkpoint
     if not is_exported(config):
         if checkpoint is None:
-            raise InputError(f'{config} needs a pose_checkpoint, got none')
+            config, checkpoint = map(str, find_shipped(config))
         return load_pose_model(
             load_config(config), checkpoint, args.device or get_device()
         )

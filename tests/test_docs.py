@@ -21,6 +21,7 @@ DOCUMENTS = sorted(
         'docs/*.md',
         'benchmarks/*.md',
         'configs/*/README.md',
+        'mmpose_ext/weights/README.md',
     )
     for path in ROOT.glob(pattern)
     if path.name != 'CHANGELOG.md'  # names what once was, too

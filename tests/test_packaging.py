@@ -14,6 +14,7 @@ from mim.utils import recursively_find
 from modelindex.load_model_index import load as load_model_index
 
 import mmpose_ext
+from mmpose_ext.inference.shipped import LARGEST_FILE, LARGEST_TOTAL
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = (
@@ -70,6 +71,7 @@ def wheel(tmp_path_factory):
 
 def test_wheel_holds_the_package_and_what_mim_needs(wheel):
     expected = files_of('mmpose_ext', '.py')
+    expected |= files_of('mmpose_ext/weights', '.md', '.pth')
     expected |= {
         f'mmpose_ext/.mim/{name}'
         for name in (
@@ -123,6 +125,15 @@ def test_mim_runs_a_tool_of_the_wheel(wheel, tmp_path):
     tool = f'{tmp_path}/mmpose_ext/.mim/tools/analysis/complexity.py'
     assert tool in output
     assert f'| {config} | 256x192 |' in output
+
+
+def test_weights_are_small():
+    sizes = {
+        path.name: path.stat().st_size
+        for path in (ROOT / 'mmpose_ext/weights').glob('*.pth')
+    }
+    assert {k: v for k, v in sizes.items() if v > LARGEST_FILE} == {}
+    assert sum(sizes.values()) <= LARGEST_TOTAL
 
 
 def test_mim_finds_one_config_by_its_base_name():
@@ -196,6 +207,10 @@ def test_metafile_configs_and_readme_agree(method):
         assert model['Name'] == path.stem
         assert model['In Collection'] in collections
         assert f']({path.name})' in readme
+        weights = f'mmpose_ext/weights/{path.stem}.pth'
+        assert model.get('Weights') == (
+            weights if (ROOT / weights).exists() else None
+        )
         for result in model['Results']:
             assert result['Task'] in TASKS
             assert result['Dataset'] == model['Metadata']['Training Data']

@@ -2,6 +2,7 @@
 
 from .weights import (
     convert_weights,
+    halve_weights,
     make_parser,
     read_weights,
     write_weights,
@@ -9,6 +10,7 @@ from .weights import (
 
 __all__ = [
     'convert_weights',
+    'halve_weights',
     'make_parser',
     'read_weights',
     'write_weights',

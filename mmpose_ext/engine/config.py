@@ -26,7 +26,7 @@ def load_config(name: str) -> Config:
     Raises:
         InputError: If there is no such config, or it cannot be read.
     """
-    path = _find_config(name)
+    path = find_config(name)
     try:
         cfg = Config.fromfile(path)
         scope = cfg.get('default_scope') or 'mmengine'
@@ -74,7 +74,18 @@ def _registered_name(cls: Any, scope: str) -> Optional[str]:
     return None
 
 
-def _find_config(name: str) -> Path:
+def find_config(name: str) -> Path:
+    """Find the file of a config by the names that :func:`load_config` takes.
+
+    Args:
+        name (str): The name.
+
+    Returns:
+        Path: The file.
+
+    Raises:
+        InputError: If there is no such config.
+    """
     if Path(name).is_file():
         return Path(name)
     package, separator, inner = name.partition('::')

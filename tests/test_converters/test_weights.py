@@ -6,6 +6,7 @@ from torch import nn
 from mmpose_ext import __version__
 from mmpose_ext.converters import (
     convert_weights,
+    halve_weights,
     make_parser,
     read_weights,
     write_weights,
@@ -134,6 +135,41 @@ def test_writes_what_mmengine_loads(tmp_path):
     assert checkpoint['meta'] == dict(
         converted_from='a.pth', mmpose_ext_version=__version__
     )
+
+
+def test_half_precision_where_it_costs_digits_alone():
+    torch.manual_seed(0)
+    kernel, small, large = torch.randn(3, 3, 2, 3, 3)
+    small[1] *= 1e-7  # one filter, which half precision would round to 0
+    large[2, 0, 0] = 7e4
+    odd = kernel.clone()
+    odd[0, 0, 0] = 1e-9  # beside it, this one does not count
+    variances = torch.tensor([1e-9, 1.0, 1e6])
+    halved = halve_weights(
+        dict(kernel=kernel, odd=odd, small=small, large=large, var=variances)
+        | dict(count=torch.tensor(70000), dead=torch.zeros(2, 2)),
+        'x',
+    )
+    halves = [k for k, v in halved.items() if v.dtype == torch.half]
+    assert halves == ['kernel', 'odd', 'dead']
+    assert halved['small'] is small and halved['large'] is large
+    assert halved['var'] is variances and halved['count'] == 70000
+    torch.testing.assert_close(
+        halved['odd'].float(), odd, rtol=5e-4, atol=1e-8
+    )
+
+    kernel[0, 0, 1] = float('nan')
+    with pytest.raises(InputError, match=r"'x': kernel is not finite"):
+        halve_weights(dict(a=odd, kernel=kernel), 'x')
+
+
+def test_a_limit_of_size(tmp_path):
+    weights, path = dict(a=torch.zeros(1000)), tmp_path / 'a.pth'
+    with pytest.raises(InputError, match=r"a\.pth' would have 0\.01 MB, exp"):
+        write_weights(str(path), weights, 'x', 4000)
+    assert not path.exists()
+    write_weights(str(path), weights, 'x', 6000)
+    assert 4000 < path.stat().st_size <= 6000
 
 
 def test_parser():

@@ -3,6 +3,10 @@
 import mmengine.config.config
 import pytest
 from run_tools import error_of, train  # noqa: F401
+from small_models import build_model
+
+from mmpose_ext.engine.config import load_config
+from mmpose_ext.inference import shipped
 
 DETECTOR = """
 _base_ = ['mmdet::_base_/models/mask-rcnn_r50_fpn.py',
@@ -90,3 +94,18 @@ def detector(detector_config):
     """The config after a run, whose checkpoints are beside it."""
     train(detector_config, '--work-dir', detector_config.parent)
     return detector_config
+
+
+@pytest.fixture(scope='session')
+def lspet_weights(tmp_path_factory):
+    """Weights without training of the model that the demos use."""
+    name = shipped.DEFAULT_MODEL
+    path = tmp_path_factory.mktemp('weights') / f'{name}.pth'
+    build_model(load_config(name), path)
+    return path
+
+
+@pytest.fixture
+def stand_in(lspet_weights, monkeypatch):
+    """Let these be in the package, whatever is there."""
+    monkeypatch.setattr(shipped, 'WEIGHTS', lspet_weights.parent)

@@ -135,7 +135,7 @@ def test_hostile_files_do_nothing_in_the_tools(
 
 def test_demo_wants_the_right_arguments(onnx_file, run_script, tmp_path):
     for model, message in (
-        (['a.py'], 'a.py needs a pose_checkpoint, got none'),
+        (['a.py'], "'a.py' needs a checkpoint: the models that have"),
         ([onnx_file, 'a.pth'], 'has its weights in it: leave out a.pth'),
         ([tmp_path / 'no.onnx'], "no.onnx' does not exist"),
     ):

@@ -10,7 +10,9 @@ import cv2
 import numpy as np
 import pytest
 
+from mmpose_ext.engine.config import find_config
 from mmpose_ext.errors import InputError
+from mmpose_ext.inference.shipped import DEFAULT_MODEL
 
 DEMO = Path(__file__).parents[2] / 'demo/image_demo.py'
 main = runpy.run_path(str(DEMO))['main']
@@ -151,6 +153,42 @@ def test_bottomup(demo, bottomup_model, detector, toy_persons, tmp_path):
     cv2.imwrite(str(thin), np.zeros((2, 2000, 3), dtype=np.uint8))
     with pytest.raises(InputError, match=r'thin\.png.* 128000 x 128 px is t'):
         run(image=thin)
+
+
+def test_a_photo_is_enough(stand_in, toy_persons, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    photo = str(toy_persons / 'val/000000000002.jpg')
+    main([photo])
+    (person,) = persons_of(Path('poses'), '000000000002')
+    assert np.shape(person['keypoints']) == (14, 2)
+    assert person['bbox'] == [[0, 0, 256, 192]]
+
+    # By name, and by its config.
+    for name in (DEFAULT_MODEL, find_config(DEFAULT_MODEL)):
+        main([photo, str(name), '--overwrite'])
+        assert persons_of(Path('poses'), '000000000002') == [person]
+    wrong = DEFAULT_MODEL.replace('stage', 'stag')
+    with pytest.raises(InputError, match=f"; did you mean '{DEFAULT_MODEL}'"):
+        main([photo, wrong, '--overwrite'])
+
+
+def test_boxes_for_the_default_model(stand_in, demo, toy_persons, tmp_path):
+    ann_file = toy_persons / 'annotations/person_keypoints_val.json'
+    box = dict(image_id=1, category_id=1, bbox=[10, 20, 60, 80], score=0.9)
+    (tmp_path / 'boxes.json').write_text(json.dumps([box]))
+    source = toy_persons / 'val/000000000001.jpg'
+    from_file = '--boxes', tmp_path / 'boxes.json', '--ann-file', ann_file
+    (person,) = persons_of(demo(source, *from_file, model=()), source.stem)
+    assert person['bbox'] == [[10, 20, 70, 100]]
+
+
+@pytest.mark.parametrize('more', [('b.JPG',), ('b.jpg', 'c.jpg', 'd.jpg')])
+def test_several_images(more, toy_persons, run_script, tmp_path):
+    source = toy_persons / 'val/000000000001.jpg'
+    status, _, error = run_script(DEMO, source, *more, '--out-dir', tmp_path)
+    assert status == 2
+    message = f"'{more[0]}' is a second input, expected one: a folder, or a "
+    assert message + "glob in quotes, such as '*.jpg'" in error
 
 
 def test_existing_outputs(demo, toy_persons):

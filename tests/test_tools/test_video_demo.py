@@ -112,6 +112,18 @@ def test_video_to_video(demo, video):
     assert left(out.parent) == ['out.avi']
 
 
+def test_a_video_is_enough(stand_in, video, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    main([str(video), '--max-frames', '2', '--predictions', 'poses.json'])
+    _, images = read_video('poses.mp4')
+    assert len(images) == 2
+    frames = json.loads(Path('poses.json').read_text())['instance_info']
+    for frame in frames:
+        (person,) = frame['instances']
+        assert np.shape(person['keypoints']) == (14, 2)
+        assert person['bbox'] == [[0, 0, 256, 192]]
+
+
 def test_frames_to_video(demo, frames):
     few = '--max-frames', 1
     assert read_video(demo(frames, 'a.mp4', *few))[0] == 25
