@@ -1,44 +1,57 @@
-"""Read PoseNet of TensorFlow.js, and give our MobileNetV1 its weights."""
+"""Read PoseNet of TensorFlow.js as our MobileNetV1."""
 
 import base64
 import math
 import os.path as osp
-from typing import Any, Dict, List, Tuple
+from pathlib import Path
+from typing import Any, Dict, Iterable, List, Tuple
 
 import numpy as np
 import torch
 from mmcv.cnn import ConvModule
 from torch import Tensor, nn
 
+from ..arguments import finite, one_of, positive_int
 from ..checks import check_file, read_json
+from ..deploy.runtimes import check_no_link
 from ..errors import InputError
+from ..models.backbones import MobileNetV1
 
-# TensorFlow's operators, and what fused ones are called in a graph.
+# Convolutions in a graph, and the order of PyTorch's axes in their kernels:
+# of (H, W, in, out), or for depthwise ones of (H, W, C, 1).
 _CONVS = {
-    '_FusedConv2D': False,
-    'FusedDepthwiseConv2dNative': True,
+    '_FusedConv2D': (3, 2, 0, 1),
+    'FusedDepthwiseConv2dNative': (2, 3, 0, 1),
 }
+_FUSED = [base64.b64encode(op).decode() for op in (b'BiasAdd', b'Relu6')]
 _DTYPES = dict(
-    float32='<f4', float16='<f2', uint8='u1', uint16='<u2', int32='<i4'
+    float32='<f4', float16='<f2', int32='<i4', uint8='u1', uint16='<u2'
 )
 
+Convs = List[Tuple[Tensor, Tensor]]
+Weights = Dict[str, Tuple[np.ndarray, List[int]]]
 
-def read_posenet(path: str) -> List[Tuple[Tensor, Tensor]]:
-    """Read the convolutions of a graph model of TensorFlow.js.
 
-    Weights that were quantised to half precision, 8 or 16 bits are read as
-    TensorFlow.js does: as single precision, times their scale, plus their
-    minimum. Of graphs, those are read whose batch norms are folded into
-    fused convolutions with a bias, as PoseNet's are.
+def read_posenet(path: str) -> MobileNetV1:
+    """Read the trunk of a graph model of TensorFlow.js.
+
+    It may have any width. Weights that were quantised to half precision, 8 or
+    16 bits are read as TensorFlow.js does: times their scale, plus their
+    minimum. The batch norms must be folded, as PoseNet's are, into fused
+    convolutions with a bias and ReLU6. Strides and dilations of the graph are
+    not looked at, because those of a MobileNetV1 can be chosen.
+
+    Its norms here add the bias, with a mean of 0 and a variance of 1. The
+    maps are right as long as they stay so, with ``norm_eval=True``; for a
+    training with the statistics of batches, call :func:`calibrate_norms`.
 
     Args:
         path (str): The ``.json`` of the model; the files of weights that it
             names lie beside it.
 
     Returns:
-        list[tuple[Tensor, Tensor]]: Weight, in PyTorch's order, and bias of
-        each convolution, from the image on, as far as each one reads what
-        the one before it wrote.
+        MobileNetV1: Its first four stages, with ReLU6, in single precision.
+        Images are RGB, from -1 to 1.
 
     Raises:
         InputError: A file is missing or something else, names files in other
@@ -46,184 +59,241 @@ def read_posenet(path: str) -> List[Tuple[Tensor, Tensor]]:
     """
     what = f"graph model '{path}'"
     content = read_json(path, 'graph model')
-    try:
-        nodes = {n['name']: n for n in content['modelTopology']['node']}
-        groups = [
-            (list(group['paths']), list(group['weights']))
-            for group in content['weightsManifest']
-        ]
-        weights: Dict[str, np.ndarray] = {}
-        for paths, entries in groups:
-            data = b''.join(_read_binary(path, name) for name in paths)
-            weights.update(_split(data, entries, what))
-        return _follow(nodes, weights, what)
-    except (KeyError, TypeError, AttributeError, IndexError) as e:
-        raise InputError(
-            f'{what} is no graph model of TensorFlow.js as PoseNet is '
-            f'({type(e).__name__}: {e})'
-        ) from e
+    weights: Weights = {}
+    for i, group in enumerate(_get(content, 'weightsManifest', list, what)):
+        where = f'{what}, weightsManifest[{i}]'
+        weights.update(_read_group(group, path, where))
+    topology = _get(content, 'modelTopology', dict, what)
+    nodes = _get(topology, 'node', list, f'{what}, modelTopology')
+    convs = _follow(nodes, weights, what)
+    # The last layers of PoseNet are narrower than those of a MobileNet.
+    model = MobileNetV1(
+        widen_factor=len(convs[0][0]) / 32,
+        out_indices=(3,),
+        act_cfg=dict(type='ReLU6'),
+    )
+    _fill(model, convs, what)
+    return model
 
 
-def _read_binary(path: str, name: Any) -> bytes:
-    if not isinstance(name, str) or osp.basename(name) != name or not name:
+def _get(part: Any, key: str, kind: type, where: str) -> Any:
+    """What an object has under a key, if it is of a kind."""
+    found = part.get(key) if isinstance(part, dict) else None
+    if not isinstance(found, kind):
+        expected = dict(list='a list', dict='an object', str='a string')
+        got = 'none' if found is None else type(found).__name__
         raise InputError(
-            f"graph model '{path}': {name!r} under 'paths' must be a file "
-            'beside it'
+            f'{where}: expected {expected[kind.__name__]} under {key!r}, as '
+            f'graph models of TensorFlow.js have it, got {got}'
         )
-    file = osp.join(osp.dirname(path), name)
-    check_file(file, 'file of weights')
-    with open(file, 'rb') as f:
-        return f.read()
+    return found
 
 
-def _split(data: bytes, entries: list, what: str) -> Dict[str, np.ndarray]:
-    """Arrays that lie behind each other."""
-    arrays, start = {}, 0
-    for entry in entries:
-        name, shape = entry['name'], tuple(entry['shape'])
-        quantised = entry.get('quantization', {})
-        stored = quantised.get('dtype', entry['dtype'])
-        if stored not in _DTYPES or not all(
-            type(n) is int and n >= 0 for n in shape
-        ):
+def _read_group(group: Any, path: str, where: str) -> Weights:
+    """Arrays that lie behind each other in some files."""
+    entries = [
+        _read_entry(entry, f'{where}.weights[{i}]')
+        for i, entry in enumerate(_get(group, 'weights', list, where))
+    ]
+    files: List[Path] = []
+    for name in _get(group, 'paths', list, where):
+        file = Path(osp.dirname(path), str(name))
+        if file.name != name or file in files:
             raise InputError(
-                f'{what}: {name!r} is of type {stored!r} and shape '
-                f'{list(shape)}; the types that are read are '
-                f'{", ".join(_DTYPES)}'
+                f"{where}: {name!r} under 'paths' must be the name of a file "
+                'beside it, and be there once'
             )
-        dtype, count = np.dtype(_DTYPES[stored]), math.prod(shape)
-        end = start + count * dtype.itemsize
-        if end > len(data):
-            raise InputError(
-                f'{what}: its files of weights have {len(data)} bytes, but '
-                f'{name!r} ends at {end}'
-            )
-        array = np.frombuffer(data, dtype, count, start).astype(np.float32)
-        if 'scale' in quantised:
-            scale, low = quantised['scale'], quantised['min']
-            array = array * np.float32(scale) + np.float32(low)
+        check_file(str(file), 'file of weights')
+        check_no_link(file, path)
+        files.append(file)
+    # Before anything of that size is read or made.
+    size = sum(file.stat().st_size for file in files)
+    expected = sum(
+        dtype.itemsize * math.prod(s) for _, s, dtype, *_ in entries
+    )
+    if size != expected:
+        raise InputError(
+            f'{where}: its files {", ".join(file.name for file in files)} '
+            f'have {size} bytes, expected the {expected} of its weights'
+        )
+    data = b''.join(file.read_bytes() for file in files)
+    weights, start = {}, 0
+    for i, (name, shape, dtype, scale, low) in enumerate(entries):
+        array = np.frombuffer(data, dtype, math.prod(shape), start)
+        start += array.nbytes
+        with np.errstate(all='ignore'):
+            array = (array.astype(float) * scale + low).astype(np.float32)
         if not np.isfinite(array).all():
-            raise InputError(f'{what}: {name!r} has values that are no number')
-        arrays[name] = array.reshape(shape)
-        start = end
-    if start != len(data):
-        raise InputError(
-            f'{what}: its files of weights have {len(data)} bytes, expected '
-            f'{start}'
-        )
-    return arrays
-
-
-def _follow(
-    nodes: dict, weights: Dict[str, np.ndarray], what: str
-) -> List[Tuple[Tensor, Tensor]]:
-    """The convolutions from the image on."""
-    readers: Dict[str, list] = {}
-    for node in nodes.values():
-        if node['op'] in _CONVS:
-            readers.setdefault(node['input'][0], []).append(node)
-    (name,) = (n for n, node in nodes.items() if node['op'] == 'Placeholder')
-    convs = []
-    # Where the trunk ends, several read the same maps.
-    while len(readers.get(name, ())) == 1:
-        (node,) = readers.pop(name)
-        _, kernel, bias = node['input'][:3]
-        fused = node['attr']['fused_ops']['list']['s']
-        if [base64.b64decode(s) for s in fused] != [b'BiasAdd', b'Relu6']:
-            break
-        array = weights[kernel]
-        # Depthwise: (H, W, C, 1), else (H, W, in, out).
-        order = (2, 3, 0, 1) if _CONVS[node['op']] else (3, 2, 0, 1)
-        convs.append(
-            (
-                torch.from_numpy(array.transpose(order).copy()),
-                torch.from_numpy(weights[bias].copy()),
+            raise InputError(
+                f'{where}.weights[{i}]: {name!r} has values that are no '
+                'finite numbers in single precision'
             )
+        weights[name] = array, shape
+    return weights
+
+
+def _read_entry(
+    entry: Any, where: str
+) -> Tuple[str, List[int], np.dtype, float, float]:
+    """Name, shape, type in the file, scale and minimum of an array."""
+    name = _get(entry, 'name', str, where)
+    shape = _get(entry, 'shape', list, where)
+    stored = entry
+    if 'quantization' in entry:
+        stored = _get(entry, 'quantization', dict, where)
+    try:
+        shape = [positive_int(f'shape[{i}]', n) for i, n in enumerate(shape)]
+        dtype = _DTYPES[one_of('dtype', stored.get('dtype'), _DTYPES)]
+        # Halves have neither.
+        scale = float(finite('scale', stored.get('scale', 1)))
+        low = float(finite('min', stored.get('min', 0)))
+    except ValueError as e:
+        raise InputError(f'{where}: {name!r}: {e}') from e
+    return name, shape, np.dtype(dtype), scale, low
+
+
+def _follow(nodes: list, weights: Weights, what: str) -> Convs:
+    """Weight and bias of the convolutions from the image on.
+
+    As far as each one reads what the one before it has written.
+    """
+    readers: Dict[str, List[Tuple[str, dict]]] = {}
+    images = []
+    for i, node in enumerate(nodes):
+        name = _get(node, 'name', str, f'{what}, node {i}')
+        where = f'{what}, node {name!r}'
+        op = _get(node, 'op', str, where)
+        if op == 'Placeholder':
+            images.append(name)
+        elif op in _CONVS:
+            inputs = _get(node, 'input', list, where)
+            if len(inputs) < 3 or not all(isinstance(x, str) for x in inputs):
+                raise InputError(
+                    f'{where}: expected the names of its maps, kernel and '
+                    f"bias under 'input', got {inputs}"
+                )
+            readers.setdefault(inputs[0], []).append((where, node))
+    if len(images) != 1:
+        raise InputError(
+            f'{what}: expected one Placeholder, for the image, among its '
+            f'nodes, got {len(images)}'
         )
+    convs: Convs = []
+    name = images[0]
+    # Where the trunk ends, several read the same maps. A graph that comes
+    # back to a node finds no reader there.
+    while len(readers.get(name, ())) == 1:
+        ((where, node),) = readers.pop(name)
+        if _fused(node) != _FUSED:
+            break
+        _, kernel, bias = node['input'][:3]
+        weight = _tensor(weights, kernel, 4, where)
+        weight = weight.permute(_CONVS[node['op']]).contiguous()
+        shift = _tensor(weights, bias, 1, where)
+        if len(weight) != len(shift):
+            raise InputError(
+                f'{where}: its kernel {kernel!r} has {len(weight)} outputs, '
+                f'its bias {bias!r} {len(shift)}'
+            )
+        convs.append((weight, shift))
         name = node['name']
     if not convs:
-        raise InputError(f'{what}: no convolution with ReLU6 reads its image')
+        raise InputError(
+            f'{what}: expected a convolution with bias and ReLU6, alone, to '
+            f'read the image {images[0]!r}'
+        )
     return convs
 
 
-def fill_mobilenet(
-    model: nn.Module, convs: List[Tuple[Tensor, Tensor]]
-) -> None:
-    """Give a MobileNetV1 weights whose batch norms were folded.
+def _fused(node: Any) -> Any:
+    """What a convolution does behind itself."""
+    for key in ('attr', 'fused_ops', 'list', 's'):
+        node = node.get(key) if isinstance(node, dict) else None
+    return node
 
-    Its norms become the addition of the bias: with a mean of 0 and a variance
-    of 1. Such a network gives the right maps as long as they stay so, with
-    ``norm_eval=True``; in a training with the statistics of batches, call
-    :func:`calibrate_norms` first.
 
-    Args:
-        model (MobileNetV1): The network.
-        convs (list[tuple[Tensor, Tensor]]): Weight and bias of at least as
-            many convolutions as it has, from the image on.
+def _tensor(weights: Weights, name: str, dims: int, where: str) -> Tensor:
+    array, shape = weights.get(name, (None, []))
+    if len(shape) != dims:
+        got = 'none' if array is None else f'the shape {shape}'
+        raise InputError(
+            f'{where}: expected weights {name!r} of {dims} dimensions, got '
+            f'{got}'
+        )
+    return torch.from_numpy(array.reshape(shape))
 
-    Raises:
-        InputError: If there are fewer, or shapes differ.
-    """
+
+@torch.no_grad()
+def _fill(model: MobileNetV1, convs: Convs, what: str) -> None:
+    """Give the convolutions their weights, and the norms the bias."""
     modules = [m for m in model.modules() if isinstance(m, ConvModule)]
     if len(convs) < len(modules):
         raise InputError(
-            f'PoseNet has {len(convs)} convolutions, the backbone '
-            f'{len(modules)}'
+            f'{what} has {len(convs)} convolutions with ReLU6 one behind the '
+            f'other, expected at least {len(modules)}, of a MobileNetV1'
         )
-    with torch.no_grad():
-        for i, (module, (weight, bias)) in enumerate(zip(modules, convs)):
-            if weight.shape != module.conv.weight.shape:
-                raise InputError(
-                    f'convolution {i} of PoseNet has the shape '
-                    f'{tuple(weight.shape)}, that of the backbone '
-                    f'{tuple(module.conv.weight.shape)}'
-                )
-            module.conv.weight.copy_(weight)
-            _set_norm(module.bn, torch.zeros(()), torch.ones(()), bias)
+    for i, (module, (weight, bias)) in enumerate(zip(modules, convs)):
+        expected = module.conv.weight.shape
+        if weight.shape != expected:
+            raise InputError(
+                f'{what}: convolution {i} from the image on has a weight of '
+                f'shape {tuple(weight.shape)}, expected {tuple(expected)} of '
+                f'a MobileNetV1 with {len(convs[0][0])} channels at first'
+            )
+        module.conv.weight.copy_(weight)
+        module.bn.weight.fill_(math.sqrt(1 + module.bn.eps))
+        module.bn.bias.copy_(bias)
 
 
-def calibrate_norms(model: nn.Module, images: List[Tensor]) -> None:
-    """Give norms the statistics of images, without changing any map.
+@torch.no_grad()
+def calibrate_norms(model: nn.Module, images: Iterable[Tensor]) -> None:
+    """Give batch norms the statistics of images, without changing any map.
 
     A training with the statistics of batches then starts from about the same
     maps, as batches have about these statistics.
 
     Args:
-        model (MobileNetV1): As :func:`fill_mobilenet` has filled it.
-        images (list[Tensor]): Inputs of shape (N, 3, H, W), normalised, of
-            any sizes.
+        model (nn.Module): The network, changed in place.
+        images (Iterable[Tensor]): Its inputs, of shape (N, 3, H, W), of any
+            sizes.
+
+    Raises:
+        ValueError: If there are no images.
     """
-    sums: Dict[nn.Module, list] = {}
+    sums: Dict[nn.Module, tuple] = {}
 
-    def add(norm: nn.Module, args: tuple, output: Tensor) -> None:
+    def add(norm: nn.Module, args: tuple) -> None:
         x = args[0].double()
-        values = sums.setdefault(norm, [0, 0, 0])
-        values[0] += x.numel() // x.shape[1]
-        values[1] = values[1] + x.sum(dim=(0, 2, 3))
-        values[2] = values[2] + x.square().sum(dim=(0, 2, 3))
+        count, total, squares = sums.get(norm, (0, 0, 0))
+        sums[norm] = (
+            count + x.numel() // x.shape[1],
+            total + x.sum((0, 2, 3)),
+            squares + x.square().sum((0, 2, 3)),
+        )
 
-    norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
-    handles = [norm.register_forward_hook(add) for norm in norms]
-    mode = model.training
+    handles = [
+        module.register_forward_pre_hook(add)
+        for module in model.modules()
+        if isinstance(module, nn.BatchNorm2d)
+    ]
+    training = model.training
     model.eval()
-    with torch.no_grad():
+    try:
         for image in images:
             model(image)
-        for norm in norms:
-            count, total, squares = sums[norm]
-            mean = total / count
-            variance = (squares / count - mean.square()).clamp(min=0)
-            _set_norm(norm, mean, variance, norm.bias.clone())
-    for handle in handles:
-        handle.remove()
-    model.train(mode)
-
-
-def _set_norm(
-    norm: nn.BatchNorm2d, mean: Tensor, variance: Tensor, bias: Tensor
-) -> None:
-    """Statistics of a norm that adds ``bias`` and does nothing else."""
-    norm.running_mean.copy_(mean)
-    norm.running_var.copy_(variance)
-    norm.weight.copy_((variance + norm.eps).sqrt())
-    norm.bias.copy_(bias + mean)
+    finally:
+        for handle in handles:
+            handle.remove()
+        model.train(training)
+    if not sums:
+        raise ValueError('images must hold at least one, got none')
+    for norm, (count, total, squares) in sums.items():
+        mean = total / count
+        variance = (squares / count - mean.square()).clamp(min=0)
+        # What it multiplies with and adds stays the same.
+        factor = norm.weight / (norm.running_var.double() + norm.eps).sqrt()
+        shift = norm.bias - factor * norm.running_mean
+        norm.weight.copy_(factor * (variance + norm.eps).sqrt())
+        norm.bias.copy_(shift + factor * mean)
+        norm.running_mean.copy_(mean)
+        norm.running_var.copy_(variance)
