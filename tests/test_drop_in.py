@@ -85,6 +85,23 @@ CASES = {
             context=dict(type='ASPPContext', mid_channels=64),
         )
     ),
+    'res50_8xb64 SequentialNeck': dict(
+        backbone=dict(out_indices=(0, 1, 2, 3)),
+        neck=dict(
+            type='SequentialNeck',
+            necks=[
+                dict(
+                    type='ChannelMapper',
+                    in_channels=[256, 512, 1024, 2048],
+                    out_channels=32,
+                    kernel_size=1,
+                ),
+                dict(type='RAMNeck', in_channels=[32] * 4),
+                dict(type='GPRNeck', in_channels=[32] * 4),
+            ],
+        ),
+        head=dict(in_channels=32, deconv_out_channels=None),
+    ),
     'mobilenetv2_8xb64 RAMNeck': weighted(
         24, 32, 96, 1280, out_indices=(1, 2, 4, 7)
     ),

@@ -3,9 +3,12 @@
 from typing import Sequence, Tuple
 
 from mmengine.model import BaseModule, ModuleList
+from mmengine.utils import is_seq_of
 from mmpose.registry import MODELS
 from mmpose.utils.typing import ConfigType, OptMultiConfig
 from torch import Tensor
+
+from ..layers.initialization import apply_init_cfg_to_convs
 
 
 @MODELS.register_module()
@@ -21,16 +24,20 @@ class SequentialNeck(BaseModule):
             Defaults to ``None``, which leaves it to the necks.
 
     Raises:
-        ValueError: If there is no neck.
+        ValueError: If ``necks`` is not a list or tuple of configs.
     """
 
     def __init__(
         self, necks: Sequence[ConfigType], init_cfg: OptMultiConfig = None
     ):
         super().__init__(init_cfg)
-        if not necks:
-            raise ValueError(f'necks must hold at least one, got {necks!r}')
+        if not (necks and is_seq_of(necks, dict)):
+            raise ValueError(
+                'necks must be a list or tuple of at least one config, got '
+                f'{necks!r}'
+            )
         self.necks = ModuleList(MODELS.build(neck) for neck in necks)
+        apply_init_cfg_to_convs(self)
 
     def forward(self, feats: Sequence[Tensor]) -> Tuple[Tensor, ...]:
         """Run the necks.

@@ -36,6 +36,16 @@ CASES = {
         dict(type='ContextNeck', in_channels=4, context=ASPP),
         'contexts.0.reduce',
     ),
+    'SequentialNeck': (
+        dict(
+            type='SequentialNeck',
+            necks=[
+                dict(type='ContextNeck', in_channels=[4, 6], context=ASPP),
+                dict(type='GPRNeck', in_channels=[4, 6]),
+            ],
+        ),
+        'necks.1.out',
+    ),
     'GCCPMHead on features': (
         dict(HEAD, context_position='features'),
         'context.reduce',
