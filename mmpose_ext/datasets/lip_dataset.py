@@ -52,8 +52,6 @@ _LINKS = (
     ('left_elbow', 'left_wrist'),
 )
 _COLUMNS = 1 + 3 * len(LIP_KEYPOINTS)
-
-
 LIP_METAINFO = make_metainfo(
     'lip',
     LIP_KEYPOINTS,

@@ -1,6 +1,5 @@
 """Leeds Sports Pose, and its extended training set."""
 
-import os
 import os.path as osp
 from typing import Any, Dict, List, Optional, Tuple
 
@@ -57,10 +56,11 @@ def read_lsp(
 ) -> Dict[str, Any]:
     """Read the ``joints.mat`` of LSP or LSP extended as COCO's content.
 
-    The two tell themselves apart by their shapes, and the third value of a
-    joint means another thing in each: in LSP extended, (14, 3, N), it is 1
-    where the joint is labelled, and the others have no position; in LSP,
-    (3, 14, N), all joints are labelled, and it is 1 where one is occluded.
+    The shape of its array tells which of the two a file is, and what the
+    third value of a joint says: in LSP extended, (14, 3, N), 1 is a labelled
+    joint, and one with 0 has no position; in LSP, (3, 14, N), all joints are
+    labelled, and 1 is an occluded one. How that is known is written in
+    ``docs/photographs.md``.
 
     Args:
         ann_file (str): The file.
@@ -76,8 +76,8 @@ def read_lsp(
         dict: ``images``, ``annotations`` and ``categories``. Ids are the
         numbers of the images. A labelled joint outside of its image counts
         as not labelled. A box holds the labelled joints and a tenth of its
-        longer side around them, within the image; LSP has no boxes. Images
-        without a labelled joint have no annotation.
+        longer side around them, within the image; the files have no boxes.
+        An image without a labelled joint has no annotation.
 
     Raises:
         InputError: If a file or the folder is missing, the file is none of
@@ -92,58 +92,63 @@ def read_lsp(
             f'images {first} to {last} are not in {what}, which has 1 to '
             f'{len(joints)}'
         )
-    numbers = np.arange(first, last + 1)
+    names = {i: pattern % i for i in range(first, last + 1)}
     if skip_missing:
-        there = set(os.listdir(img_dir)) if osp.isdir(img_dir) else set()
-        numbers = [n for n in numbers if pattern % n in there]
-        if not numbers:
+        names = {
+            i: name
+            for i, name in names.items()
+            if osp.exists(osp.join(img_dir, name))
+        }
+        if not names:
             raise InputError(
-                f"image folder '{img_dir}' has none of the images, such as "
-                f"'{pattern % first}'"
+                f"image folder '{img_dir}' has none of the images "
+                f"'{pattern % first}' to '{pattern % last}'"
             )
-    names = [pattern % number for number in numbers]
-    sizes = read_image_sizes(names, img_dir)
+    sizes = read_image_sizes(list(names.values()), img_dir)
     return dict(
         images=[
-            dict(id=int(number), file_name=name, width=size[0], height=size[1])
-            for number, name, size in zip(numbers, names, sizes)
+            dict(id=i, file_name=name, width=width, height=height)
+            for (i, name), (width, height) in zip(names.items(), sizes)
         ],
         annotations=[
             annotation
-            for number, size in zip(numbers, sizes)
-            for annotation in _annotate(number, size, joints[number - 1])
+            for i, size in zip(names, sizes)
+            for annotation in _annotate(i, size, joints[i - 1])
         ],
         categories=[LSP_CATEGORY],
     )
 
 
 def _read_joints(ann_file: str, what: str) -> Tuple[np.ndarray, str]:
-    """Joints (N, 14, 3) with COCO's flag, and the names of the images."""
+    """Joints (N, 14, 3) with COCO's flag, and how the images are named."""
     check_file(ann_file, 'annotation file')
     try:
         joints = loadmat(ann_file, variable_names=['joints']).get('joints')
-    # Of SciPy's reader of MATLAB's files, on files that are none.
-    except Exception as e:
+    except Exception as e:  # SciPy's are of many types, of a broken file
         raise InputError(f'{what} is not a MATLAB file: {e}') from e
-    num = len(LSP_KEYPOINTS)
-    shape = getattr(joints, 'shape', None)
-    if shape is None or shape[:2] not in ((num, 3), (3, num)):
+    shape = getattr(joints, 'shape', ())
+    if len(shape) != 3 or sorted(shape[:2]) != [3, 14] or not shape[2]:
         raise InputError(
             f"{what}: expected 'joints' of shape (14, 3, N), as LSP extended "
-            f'has them, or (3, 14, N), as LSP has them; got {shape}'
+            f'has it, or (3, 14, N), as LSP has it; got {shape or "none"}'
         )
-    is_extended = shape[:2] == (num, 3)
+    if joints.dtype.kind not in 'fiu':
+        raise InputError(
+            f"{what}: expected numbers in 'joints', got {joints.dtype}"
+        )
+    is_extended = shape[0] == 14
     joints = joints.transpose(2, 0, 1) if is_extended else joints.T
-    if joints.dtype.kind not in 'fiu' or not np.isfinite(joints).all():
-        raise InputError(f"{what}: 'joints' must be numbers of px")
     joints = joints.astype(float)
     flags = joints[..., 2]
-    wrong = np.argwhere((flags != 0) & (flags != 1))
-    if len(wrong):
-        image, joint = wrong[0]
+    good = np.isfinite(joints)
+    good[..., 2] = np.isin(flags, (0, 1))
+    if not good.all():
+        i, joint, axis = np.argwhere(~good)[0]
+        expected = ('a number of px', 'a number of px', '0 or 1')[axis]
         raise InputError(
-            f'{what}, image {image + 1}, {LSP_KEYPOINTS[joint]}: flag '
-            f'{flags[image, joint]:g}, expected 0 or 1'
+            f'{what}, image {i + 1}, {LSP_KEYPOINTS[joint]}: '
+            f'{("x", "y", "flag")[axis]} is {joints[i, joint, axis]:g}, '
+            f'expected {expected}'
         )
     joints[..., 2] = 2 * flags if is_extended else 2 - flags
     return joints, 'im%05d.jpg' if is_extended else 'im%04d.jpg'
@@ -163,10 +168,10 @@ def _annotate(
     width_height = np.minimum(right_bottom + margin, size) - left_top
     return [
         dict(
-            id=int(number),
-            image_id=int(number),
+            id=number,
+            image_id=number,
             category_id=1,
-            bbox=np.concatenate((left_top, width_height)).tolist(),
+            bbox=[*left_top.tolist(), *width_height.tolist()],
             # MMPose's estimate of what a person fills of its box.
             area=0.53 * float(width_height.prod()),
             iscrowd=0,
@@ -189,8 +194,8 @@ class LSPDataset(BaseCocoStyleDataset):
     Reads the COCO file that ``tools/converters/lsp2coco.py`` makes of their
     ``joints.mat``. The keypoints are those of ``LSP_KEYPOINTS``, in LSP's
     order; left and right are the person's. The data sets have no sigmas:
-    those of the limbs are COCO's, those of neck and head top MMPose's for
-    MPII.
+    they are taken by name, those of the limbs from COCO, those of neck and
+    head top from MMPose's description of MPII.
 
     It takes the arguments of MMPose's ``BaseCocoStyleDataset``.
     """

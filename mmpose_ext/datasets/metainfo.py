@@ -3,8 +3,7 @@
 from typing import Any, Dict, List, Sequence, Tuple
 
 _LOWER = {'ankle', 'knee', 'hip', 'pelvis'}
-# By the last part of a name: weight, and sigma. COCO's where COCO has the
-# keypoint; the others as MMPose has them for MPII.
+# COCO's, by the last part of a name.
 _WEIGHTS = dict(ankle=1.5, knee=1.2, wrist=1.5, elbow=1.2)
 _SIGMAS = dict(
     ankle=0.089, knee=0.087, hip=0.107, wrist=0.062, elbow=0.072,
@@ -21,7 +20,9 @@ def make_metainfo(
     """Describe a data set as MMPose does.
 
     Colours, flip pairs, weights and sigmas follow from the names: of
-    ``left_ankle``, the side is ``left`` and the part ``ankle``.
+    ``left_ankle``, the side is ``left`` and the part ``ankle``. The sigmas
+    are not measured on the data set: they are COCO's of the same part or,
+    where COCO has none, 0.026, which is what MMPose has for MPII there.
 
     Args:
         dataset_name (str): The name of the data set.

@@ -295,13 +295,6 @@ def test_wrong_arguments(folder):
             read_lip(path, wrong)
 
 
-def test_images_of_too_many_pixels(folder, monkeypatch):
-    """Pillow refuses those that would fill the memory."""
-    monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 100)
-    with pytest.raises(InputError, match=r'a\.png.* cannot be read: .*800'):
-        make(folder)
-
-
 def test_wrong_files(folder):
     images = str(folder / 'img')
     with pytest.raises(InputError, match=r"'no\.csv' does not exist"):
@@ -312,16 +305,6 @@ def test_wrong_files(folder):
         read_lip(str(folder / 'img' / 'a.png'), images)
     with pytest.raises(InputError, match=r"no bbox_file, got 'b\.json'"):
         make(folder, bbox_file='b.json', test_mode=True)
-
-
-def test_progress_is_shown_where_images_are_many(folder, monkeypatch, capsys):
-    rows = [ROWS[0], ROWS[2], ROWS[0]]  # about which nothing else is logged
-    make(folder, rows)
-    assert capsys.readouterr().err == ''
-    monkeypatch.setattr(lip_dataset, '_MANY', 3)
-    make(folder, rows)
-    captured = capsys.readouterr()
-    assert 'Image sizes' in captured.err and captured.out == ''
 
 
 # ------------------------------------------------------------ in MMPose
