@@ -6,11 +6,10 @@ from typing import Any, Dict, List, Optional, Tuple
 import numpy as np
 from mmpose.datasets.datasets.base import BaseCocoStyleDataset
 from mmpose.registry import DATASETS
-from scipy.io import loadmat
 
-from ..checks import check_file
 from ..errors import InputError
 from .image_sizes import read_image_sizes
+from .matlab_file import read_matlab_array
 from .metainfo import make_category, make_metainfo
 
 LSP_KEYPOINTS = (
@@ -121,20 +120,12 @@ def read_lsp(
 
 def _read_joints(ann_file: str, what: str) -> Tuple[np.ndarray, str]:
     """Joints (N, 14, 3) with COCO's flag, and how the images are named."""
-    check_file(ann_file, 'annotation file')
-    try:
-        joints = loadmat(ann_file, variable_names=['joints']).get('joints')
-    except Exception as e:  # SciPy's are of many types, of a broken file
-        raise InputError(f'{what} is not a MATLAB file: {e}') from e
-    shape = getattr(joints, 'shape', ())
+    joints = read_matlab_array(ann_file, 'joints', 'annotation file')
+    shape = joints.shape
     if len(shape) != 3 or sorted(shape[:2]) != [3, 14] or not shape[2]:
         raise InputError(
             f"{what}: expected 'joints' of shape (14, 3, N), as LSP extended "
-            f'has it, or (3, 14, N), as LSP has it; got {shape or "none"}'
-        )
-    if joints.dtype.kind not in 'fiu':
-        raise InputError(
-            f"{what}: expected numbers in 'joints', got {joints.dtype}"
+            f'has it, or (3, 14, N), as LSP has it; got {shape}'
         )
     is_extended = shape[0] == 14
     joints = joints.transpose(2, 0, 1) if is_extended else joints.T
@@ -147,7 +138,7 @@ def _read_joints(ann_file: str, what: str) -> Tuple[np.ndarray, str]:
         expected = ('a number of px', 'a number of px', '0 or 1')[axis]
         raise InputError(
             f'{what}, image {i + 1}, {LSP_KEYPOINTS[joint]}: '
-            f'{("x", "y", "flag")[axis]} is {joints[i, joint, axis]:g}, '
+            f'{("x", "y", "flag")[axis]} is {joints[i, joint, axis]:.16g}, '
             f'expected {expected}'
         )
     joints[..., 2] = 2 * flags if is_extended else 2 - flags

@@ -1,5 +1,4 @@
 import json
-import pickle
 import uuid
 from types import SimpleNamespace
 
@@ -14,11 +13,10 @@ from mmengine.runner import Runner
 from mmengine.structures import InstanceData
 from PIL import Image
 from scipy.io import savemat
-from scipy.sparse import csc_matrix
 from xtcocotools.coco import COCO
 
 from mmpose_ext.checks import check_config
-from mmpose_ext.datasets import LSPDataset, lsp_dataset
+from mmpose_ext.datasets import LSPDataset
 from mmpose_ext.datasets.lsp_dataset import (
     LSP_CATEGORY,
     LSP_KEYPOINTS,
@@ -265,36 +263,21 @@ def test_some_of_the_images(folder):
 
 # ------------------------------------------------------------- wrong files
 
-SHAPES = r'\(14, 3, N\), as LSP extended has it, or \(3, 14, N\).*; got '
-
 
 @pytest.mark.parametrize(
-    ('joints', 'message'),
-    [
-        (np.ones((14, 3)), SHAPES + r'\(14, 3\)'),
-        (np.ones((14, 2, 5)), SHAPES + r'\(14, 2, 5\)'),
-        (np.ones((5, 14, 3)), SHAPES + r'\(5, 14, 3\)'),
-        (np.ones((14, 3, 2, 2)), SHAPES + r'\(14, 3, 2, 2\)'),
-        (np.ones((14, 3, 0)), SHAPES),
-        (csc_matrix(np.ones((14, 3))), SHAPES + r'\(14, 3\)'),
-        ('joints', SHAPES + r'\(1,\)'),
-        (dict(x=1), SHAPES + r'\(1, 1\)'),
-        (
-            np.full((14, 3, 2), 'cell', object),
-            "numbers in 'joints', got object",
-        ),
-        (np.full((14, 3, 2), 1j), "numbers in 'joints', got complex128"),
-        (np.full((3, 14, 2), 'a'), "numbers in 'joints', got <U1"),
-    ],
+    'shape',
+    [(14, 3), (14, 2, 5), (5, 14, 3), (14, 3, 2, 2), (14, 3, 0), (3, 3, 5)],
 )
-def test_other_arrays(tmp_path, joints, message):
+def test_other_shapes(tmp_path, shape):
     path = tmp_path / 'joints.mat'
-    savemat(path, dict(joints=joints))
-    with pytest.raises(InputError, match=message):
+    savemat(path, dict(joints=np.ones(shape)))
+    with pytest.raises(InputError) as e:
         read_lsp(str(path), str(tmp_path))
-    savemat(path, dict(poses=joints))
-    with pytest.raises(InputError, match=SHAPES + 'none'):
-        read_lsp(str(path), str(tmp_path))
+    assert str(e.value) == (
+        f"annotation file '{path}': expected 'joints' of shape (14, 3, N), as "
+        'LSP extended has it, or (3, 14, N), as LSP has it; got '
+        f'{shape}'
+    )
 
 
 @pytest.mark.parametrize('extended', [True, False])
@@ -307,6 +290,7 @@ def test_other_arrays(tmp_path, joints, message):
         (2, 2, 'flag is 2, expected 0 or 1'),
         (2, -1, 'flag is -1, expected 0 or 1'),
         (2, 0.5, 'flag is 0.5, expected 0 or 1'),
+        (2, 1.00000001, 'flag is 1.00000001, expected 0 or 1'),
     ],
 )
 def test_wrong_values(folder, extended, axis, value, message):
@@ -320,51 +304,19 @@ def test_wrong_values(folder, extended, axis, value, message):
     )
 
 
-class Payload:
-    """A pickle that would make a file when it is loaded."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return open, (str(self.path), 'w')
-
-
-def test_files_that_are_not_matlabs(folder):
-    path, executed = folder / 'other.mat', folder / 'executed'
-    whole = save(folder / 'joints.mat', np.stack([person()] * 200))
-    data = (folder / 'joints.mat').read_bytes()
-    # Of MATLAB 7.3, which writes HDF5.
-    hdf5 = b'MATLAB 7.3 MAT-file'.ljust(124) + b'\0\2IM' + b'\x89HDF\r\n\x1a\n'
-    for content in (
-        *(b'0', b'joints, x, y\n' * 50, b'\0' * 500, bytes(range(256)) * 4),
-        *(data[:60], data[:200], data[: len(data) // 2], hdf5),
-        pickle.dumps(Payload(executed)),
-        pickle.dumps(dict(joints=person())),
-    ):
-        path.write_bytes(content)
-        with pytest.raises(InputError) as e:
-            read_lsp(str(path), str(folder))
-        assert str(e.value).startswith(f"annotation file '{path}'")
-    assert not executed.exists()
-    path.write_bytes(b'')
-    with pytest.raises(InputError, match=r"other\.mat' is empty"):
-        read_lsp(str(path), str(folder))
-    with pytest.raises(InputError, match="' is a folder, expected a file"):
-        read_lsp(str(folder), str(folder))
-    with pytest.raises(InputError, match=r"'no\.mat' does not exist"):
-        read_lsp('no.mat', str(folder))
+def test_other_files(folder):
+    path = folder / 'joints.mat'
+    whole = save(path, person()[None])
     with pytest.raises(InputError, match="image folder 'no/such' does not"):
         read_lsp(whole, 'no/such')
-
-
-def test_mistakes_of_ours_are_not_taken_for_those_of_a_file(
-    folder, monkeypatch
-):
-    """Only what the reader of MATLAB's files says becomes a message."""
-    monkeypatch.setattr(lsp_dataset, 'read_image_sizes', lambda *_: 1 / 0)
-    with pytest.raises(ZeroDivisionError):
-        read(folder, person()[None])
+    with pytest.raises(InputError, match=r"'no\.mat' does not exist"):
+        read_lsp('no.mat', str(folder))
+    savemat(path, dict(poses=np.ones((14, 3, 2))))
+    with pytest.raises(InputError, match=r"joints\.mat' has no 'joints'"):
+        read_lsp(str(path), str(folder))
+    path.write_text('right ankle, right knee')
+    with pytest.raises(InputError, match=r"joints\.mat' is no file of MATLAB"):
+        read_lsp(str(path), str(folder))
 
 
 def test_images_that_cannot_be_read(folder):

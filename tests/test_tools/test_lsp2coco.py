@@ -81,7 +81,7 @@ def test_wrong_input(run_script, lspet, tmp_path):
     fails("none of the images 'im00002.jpg'", files[0], folder, out, *skipped)
     broken = tmp_path / 'broken.mat'
     broken.write_text('right ankle, right knee')
-    fails('is not a MATLAB file', broken, files[1], out)
+    fails('is no file of MATLAB', broken, files[1], out)
     assert not out.exists()
     fails('is a folder', *files, folder)
     fails('cannot write', *files, broken / 'lsp.json')
