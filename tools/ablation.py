@@ -7,8 +7,10 @@ interrupted ones resumed. The key 'ablation' of a plan is a dict of
             such as 'model.head.context'; {} is the plan's own config
   seeds     whole numbers, one for each training
   metrics   {column of the table: name of a metric in the test's result}
+  baseline  name of a variant, for a second table: the others' differences to
+            it, seed by seed, with their 95 % confidence interval (Student's t)
 All else in it, such as train_cfg, changes the config of all variants. The
-plans of the READMEs are in configs/*/ablations.
+plans of the documents are in configs/*/ablations.
 """
 
 import argparse
@@ -16,7 +18,9 @@ import ast
 import copy
 import inspect
 import json
+import math
 import re
+import signal
 import statistics
 import sys
 from pathlib import Path
@@ -25,11 +29,14 @@ from typing import Any, List, NamedTuple, Tuple
 import mmpose_ext  # noqa: F401  # isort: skip  before those that it fixes
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset
-from mmengine.registry import DATASETS, MODELS, DefaultScope
+from mmengine.registry import DATASETS, DefaultScope
 from mmengine.runner import Runner
 from rich.console import Console
 from rich.progress import track
+from scipy.stats import t
 
+from mmpose_ext.analysis import count_complexity, load_network
+from mmpose_ext.analysis.complexity import Complexity
 from mmpose_ext.checks import check_config
 from mmpose_ext.engine.config import load_config
 from mmpose_ext.engine.steps import run_step
@@ -43,7 +50,7 @@ class Run(NamedTuple):
     variant: str
     seed: int
     cfg: Config
-    params: int
+    cost: Complexity
     folder: Path
     config: Path  # beside the folder, where the runner writes one
 
@@ -71,7 +78,7 @@ def check_ablation(ablation: Any, path: str) -> None:
             raise InputError(f'{path}: expected {what}, got {given!r}')
 
     expect(isinstance(ablation, dict), "a dict 'ablation'", ablation)
-    known = ('variants', 'metrics', 'seeds')
+    known = ('variants', 'metrics', 'seeds', 'baseline')
     for key in ablation:
         expect(key in known, f'keys of ablation to be among {known}', key)
     for key in known[:2]:
@@ -86,6 +93,9 @@ def check_ablation(ablation: Any, path: str) -> None:
     is_right = is_right and len(set(seeds)) == len(seeds)
     what = 'ablation.seeds to be a list of different whole numbers'
     expect(is_right, what, seeds)
+    baseline = ablation.get('baseline')
+    is_right = baseline is None or baseline in ablation['variants']
+    expect(is_right, 'ablation.baseline to be a variant', baseline)
     # Python itself keeps the last of equal keys.
     for node in ast.walk(ast.parse(Path(path).read_text())):
         if isinstance(node, ast.Dict):
@@ -118,8 +128,8 @@ def check_settings(new: dict, old: Any, place: str = '') -> None:
                 check_settings(value, inherited, f'{place}{key}.')
 
 
-def make_variant(plan: Config, settings: Any) -> Tuple[Config, int]:
-    """The config of a variant, checked, and its number of parameters."""
+def make_variant(plan: Config, settings: Any) -> Tuple[Config, Complexity]:
+    """The config of a variant, checked, and the cost of its network."""
     if not isinstance(settings, dict):
         raise InputError(f'expected a dict of settings, got {settings!r}')
     check_settings(settings, plan._cfg_dict)
@@ -130,13 +140,15 @@ def make_variant(plan: Config, settings: Any) -> Tuple[Config, int]:
     check_config(cfg, 'test')
     scope = cfg.get('default_scope', 'mmengine')
     loaders = (cfg.get(f'{x}_dataloader') for x in ('train', 'val', 'test'))
-    with DefaultScope.overwrite_default_scope(scope):
-        model = MODELS.build(copy.deepcopy(cfg.model))
-        with DATASETS.switch_scope_and_registry(scope) as datasets:
-            for dataset in (loader.dataset for loader in loaders if loader):
-                if issubclass(datasets.get(dataset.type), BaseDataset):
-                    datasets.build(dict(dataset, lazy_init=True))
-    return cfg, sum(p.numel() for p in model.parameters())
+    with (
+        DefaultScope.overwrite_default_scope(scope),
+        DATASETS.switch_scope_and_registry(scope) as datasets,
+    ):
+        for dataset in (loader.dataset for loader in loaders if loader):
+            if issubclass(datasets.get(dataset.type), BaseDataset):
+                datasets.build(dict(dataset, lazy_init=True))
+    network, images, kwargs = load_network(cfg)
+    return cfg, count_complexity(network, images, **kwargs)
 
 
 def make_runs(plan: Config, ablation: dict, work_dir: Path) -> List[Run]:
@@ -154,7 +166,7 @@ def make_runs(plan: Config, ablation: dict, work_dir: Path) -> List[Run]:
             )
         names[name] = variant
         try:
-            cfg, params = make_variant(plan, settings)
+            cfg, cost = make_variant(plan, settings)
         except Exception as e:  # A network's arguments may fail in any way.
             raise InputError(f"variant '{variant}': {e}") from e
         for seed in ablation['seeds']:
@@ -162,7 +174,7 @@ def make_runs(plan: Config, ablation: dict, work_dir: Path) -> List[Run]:
             seeded.randomness = dict(cfg.get('randomness', {}), seed=seed)
             folder = work_dir / name / f'seed_{seed}'
             config = folder.with_suffix('.py')
-            runs.append(Run(variant, seed, seeded, params, folder, config))
+            runs.append(Run(variant, seed, seeded, cost, folder, config))
     return runs
 
 
@@ -199,10 +211,15 @@ def train_and_test(run: Run, title: str) -> dict:
     return json.loads(metrics.read_text())
 
 
+def make_rows(rows: List[List[str]]) -> str:
+    """Markdown of a table whose first row is its head."""
+    rows = [rows[0], ['---'] * len(rows[0]), *rows[1:]]
+    return ''.join(f'| {" | ".join(row)} |\n' for row in rows)
+
+
 def make_table(results: dict, metrics: dict) -> str:
     """Markdown: mean ± standard deviation over the seeds."""
-    rows = [['variant', *metrics, 'params (M)', 'seeds']]
-    rows.append(['---'] * len(rows[0]))
+    rows = [['variant', *metrics, 'params (M)', 'GMACs', 'seeds']]
     for variant, result in results.items():
         row = [variant]
         for metric in metrics.values():
@@ -213,8 +230,60 @@ def make_table(results: dict, metrics: dict) -> str:
             if len(found) > 1:
                 cell += f' ± {statistics.stdev(found):.2g}'
             row.append(cell)
-        params = f'{result["params"] / 1e6:.3f}'
-        rows.append([*row, params, str(len(result['seeds']))])
+        cost = (f'{result["params"] / 1e6:.3f}', f'{result["macs"] / 1e9:.3f}')
+        rows.append([*row, *cost, str(len(result['seeds']))])
+    return join_rows(rows)
+
+
+def make_differences(results: dict, metrics: dict, baseline: str) -> str:
+    """Markdown: mean differences to a variant and their intervals."""
+    rows = [[f'minus {baseline}', *metrics, 'seeds']]
+    for variant, result in results.items():
+        if variant == baseline:
+            continue
+        row, counts = [variant], set()
+        for metric in metrics.values():
+            values = find_differences(result, results[baseline], metric)
+            counts.add(len(values))
+            cell = f'{statistics.mean(values):+.3f}' if values else '-'
+            if len(values) > 1:
+                low, high = find_interval(values)
+                cell += f' ({low:+.3f} to {high:+.3f})'
+            row.append(cell)
+        rows.append([*row, str(max(counts))])
+    return join_rows(rows)
+
+
+def find_differences(new: dict, old: dict, metric: str) -> List[float]:
+    """Those of a metric, for each seed with which both were tested."""
+    pairs = [(m, old['seeds'].get(s, {})) for s, m in new['seeds'].items()]
+    return [
+        a[metric] - b[metric]
+        for a, b in pairs
+        if {metric} <= a.keys() & b.keys()
+    ]
+
+
+def find_interval(values: List[float]) -> Tuple[float, float]:
+    """The 95 % confidence interval of the mean, by Student's t."""
+    mean, number = statistics.mean(values), len(values)
+    error = statistics.stdev(values) / math.sqrt(number)
+    half = t.ppf(0.975, number - 1) * error
+    return mean - half, mean + half
+
+
+def make_tables(content: dict) -> str:
+    """Markdown of what results.json holds."""
+    results, metrics = content['variants'], content['metrics']
+    tables = [make_table(results, metrics)]
+    if content['baseline'] in results:
+        tables.append(make_differences(results, metrics, content['baseline']))
+    return '\n'.join(tables)
+
+
+def join_rows(rows: List[List[str]]) -> str:
+    """Markdown of a table whose first row is its head."""
+    rows.insert(1, ['---'] * len(rows[0]))
     return ''.join(f'| {" | ".join(row)} |\n' for row in rows)
 
 
@@ -226,20 +295,26 @@ def main():
     work_dir = args.work_dir or Path('work_dirs', Path(plan.filename).stem)
     runs = make_runs(plan, ablation, work_dir)
     write_configs(runs)
+    # Else a training would go on without this process, and a second start
+    # would be a second one in the same folder.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
 
-    results = {}
+    results: dict = {}
+    content = dict(
+        metrics=ablation['metrics'],
+        baseline=ablation.get('baseline'),
+        variants=results,
+    )
     for i, run in enumerate(runs, 1):
         title = f'{run.variant}, seed {run.seed} ({i} of {len(runs)})'
         metrics = train_and_test(run, title)
-        result = dict(params=run.params, seeds={})
+        result = dict(params=run.cost.params, macs=run.cost.macs, seeds={})
         results.setdefault(run.variant, result)['seeds'][run.seed] = metrics
-        text = json.dumps(
-            dict(metrics=ablation['metrics'], variants=results), indent=1
-        )
+        text = json.dumps(content, indent=1)
         write_atomic(work_dir / 'results.json', text.encode())
-        table = make_table(results, ablation['metrics'])
-        write_atomic(work_dir / 'table.md', table.encode())
-    print(table, end='')
+        tables = make_tables(content)
+        write_atomic(work_dir / 'table.md', tables.encode())
+    print(tables, end='')
 
 
 if __name__ == '__main__':

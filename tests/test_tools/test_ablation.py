@@ -1,6 +1,10 @@
 import json
+import os
 import re
 import runpy
+import signal
+import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -63,7 +67,8 @@ def test_each_variant_with_each_seed(make_plan, run, tmp_path, capsys):
     variants = run(plan, pretend)['variants']
     seeds = {'0': {'coco/AP': 0.25}, '3': {'coco/AP': 0.25}}
     assert [v['seeds'] for v in variants.values()] == [seeds, seeds]
-    assert variants['plain']['params'] < variants['Wide, slow']['params']
+    plain, wide = variants['plain'], variants['Wide, slow']
+    assert plain['params'] < wide['params'] and plain['macs'] < wide['macs']
     plain, wide = (
         Config.fromfile(tmp_path / f'runs/{name}/seed_3.py')
         for name in ('plain', 'wide-slow')
@@ -106,15 +111,54 @@ def test_training_testing_and_going_on(make_plan, run, run_script, tmp_path):
     assert args == [config, '--work-dir', folder, '--resume']
 
 
-def test_table(tool):
+def test_tables(tool):
     seeds = {0: {'AP': 0.25}, 1: {'AP': 0.5, 'mask': 61.26}, 2: {'AP': 0.3}}
-    results = {'a': dict(params=1234567, seeds=seeds)}
-    table = tool['make_table'](results, {'x': 'AP', 'y': 'mask', 'z': 'no'})
-    assert table.splitlines() == [
-        '| variant | x | y | z | params (M) | seeds |',
-        '| --- | --- | --- | --- | --- | --- |',
-        '| a | 0.350 ± 0.13 | 61.3 | - | 1.235 | 3 |',
+    results = {'a': dict(params=1234567, macs=2 * 10**9, seeds=seeds)}
+    content = dict(
+        metrics={'x': 'AP', 'y': 'mask', 'z': 'no'},
+        baseline=None,
+        variants=results,
+    )
+    table = [
+        '| variant | x | y | z | params (M) | GMACs | seeds |',
+        '| --- | --- | --- | --- | --- | --- | --- |',
+        '| a | 0.350 ± 0.13 | 61.3 | - | 1.235 | 2.000 | 3 |',
     ]
+    assert tool['make_tables'](content).splitlines() == table
+
+    content['baseline'] = 'b'
+    assert tool['make_tables'](content).splitlines() == table
+    seeds = {0: {'AP': 0.1, 'mask': 0}, 1: {'AP': 0.3, 'mask': 60}, 2: {}}
+    results['b'] = dict(results['a'], seeds=seeds)
+    # Of two values d1 and d2, half of the interval is 12.706 |d1 - d2| / 2.
+    assert tool['make_tables'](content).splitlines()[5:] == [
+        '| minus b | x | y | z | seeds |',
+        '| --- | --- | --- | --- | --- |',
+        '| a | +0.175 (-0.143 to +0.493) | +1.260 | - | 2 |',
+    ]
+
+
+def test_interval_is_students(tool):
+    """As in table A.2 of any textbook: t is 4.303 for three values."""
+    low, high = tool['find_interval']([1.0, 2.0, 3.0])
+    assert (low, high) == pytest.approx(
+        (2 - 4.303 / 3**0.5, 2 + 4.303 / 3**0.5), abs=1e-3
+    )
+
+
+def test_a_terminated_job_ends_its_step(make_plan, run):
+    """Python ends a subprocess that it waits for when it is to exit."""
+
+    def run_step(*args):
+        subprocess.run(['kill', str(os.getpid())], check=True)
+        time.sleep(10)
+
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        with pytest.raises(SystemExit, match='143'):
+            run(make_plan(), run_step)
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_other_settings_do_not_go_on_with_an_old_run(make_plan, run, tmp_path):
@@ -139,6 +183,10 @@ def test_other_settings_do_not_go_on_with_an_old_run(make_plan, run, tmp_path):
             "of metrics, got {'a': 1}",
         ),
         (dict(metrics='metrics={}, seed=1'), "among .*'seeds'.*, got 'seed'"),
+        (
+            dict(metrics="metrics={'AP': 'coco/AP'}, baseline='A'"),
+            "ablation.baseline to be a variant, got 'A'",
+        ),
         *(
             (dict(seeds=seeds), 'different whole numbers, got')
             for seeds in ('[]', '[0, 0]', '[True]', '[-1]', '[1.0]', '3')
@@ -177,7 +225,7 @@ def variants_of(name, tool):
     yield plan
     readme = (Path(plan.filename).parents[1] / 'README.md').read_text()
     columns = ' | '.join(ablation['metrics'])
-    assert f'| variant | {columns} | params (M) | seeds |' in readme
+    assert f'| variant | {columns} | params (M) | GMACs | seeds |' in readme
     for variant, settings in ablation['variants'].items():
         tool['check_settings'](settings, plan._cfg_dict)
         assert f'\n| {variant} | ' in readme
@@ -225,6 +273,57 @@ def test_refinement_and_tasks(tool):
             assert keypoints == plan.val_evaluator[1]
         load = cfg.train_dataloader.dataset.pipeline[1]
         assert load.get('with_mask', False) == masks
+
+
+@pytest.mark.parametrize(
+    'path', sorted(ROOT.glob('configs/*/ablations/*_lspet.py'))
+)
+def test_plans_on_photographs(path, tool):
+    """Variants differ in what their names say, and in nothing else."""
+    plan = load_config(str(path))
+    ablation = plan._cfg_dict.pop('ablation')
+    tool['check_ablation'](ablation, plan.filename)
+    assert ablation['seeds'] == [0, 1, 2]
+    assert plan.train_cfg.max_epochs == plan.param_scheduler[-1].T_max
+    # What the hook that resumes a run demands.
+    assert dict(type='RandomStateHook') in plan.custom_hooks
+    for loader in (plan.train_dataloader, plan.test_dataloader):
+        assert not loader.num_workers and not loader.persistent_workers
+    pieces = {
+        'GPR': 'GPRNeck',
+        'RAM': "'RAM",
+        'PSM': 'PSMNeck',
+        'deconvolution': "'deconv_out_channels': (",
+        'U-shaped': 'UShapedContext',
+        'ASPP': 'ASPPContext',
+        'pyramid pooling': 'PyramidPoolingContext',
+        'body': 'BodyMasking',
+        'keypoint': 'KeypointMasking',
+        'cutout': 'Cutout',
+    }
+    may_change = re.compile(
+        r'(model\.(neck|head\.(context|decoder|deconv_out_channels)|backbone\.'
+        r'(type|out_indices|extra\.stage4\.multiscale_output))|'
+        r'train_dataloader\.dataset\.pipeline)'
+    )
+
+    def common_steps(cfg):
+        others = (*pieces.values(), 'GenerateTarget')
+        steps = cfg.train_dataloader.dataset.pipeline
+        return [step for step in steps if step.type not in others]
+
+    for variant, settings in ablation['variants'].items():
+        tool['check_settings'](settings, plan._cfg_dict)
+        cfg = Config(plan.to_dict())
+        cfg.merge_from_dict(settings)
+        pipeline = cfg.train_dataloader.dataset.pipeline
+        text = f'{cfg.model.to_dict()} {pipeline}'
+        for word, piece in pieces.items():
+            assert (word in variant) == (piece in text), (variant, word)
+        steps = {step.type: step for step in pipeline}
+        assert steps['GenerateTarget'].encoder == cfg.model.head.decoder
+        assert all(may_change.match(key) for key in settings)
+        assert common_steps(cfg) == common_steps(plan)
 
 
 def test_missing_data_are_named(run_script, tmp_path, monkeypatch):

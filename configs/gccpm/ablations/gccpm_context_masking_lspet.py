@@ -1,0 +1,54 @@
+# A plan of tools/ablation.py: context modules and masking augmentations of the
+# 2-stage network on photographs of single persons in sport.
+#
+# Equal in all variants: trunk, stages, data and training. Each differs from the
+# baseline either in its context or in its masking. All maskings change half of
+# the images, with one grey. Not equal: the cost of the contexts. Their widths
+# are half of the paper's, as those of the head, but inside ASPP's branches a
+# quarter: 2.05 M parameters and 0.54 GMACs without context, 2.11 M and 0.55 G
+# with pyramid pooling, 2.99 M and 0.78 G with ASPP, 3.96 M and 0.73 G with the
+# U-shaped one.
+_base_ = '../gccpm-2stage_ushape_mobilenet-v1-w0.75_1xb16-20e_lspet-128x128.py'
+
+train_cfg = dict(max_epochs=3)
+param_scheduler = [dict(_base_.lspet_cosine, T_max=3)]
+val_cfg = val_dataloader = val_evaluator = None
+# Without workers, a resumed run draws the numbers of an uninterrupted one.
+train_dataloader = dict(num_workers=0, persistent_workers=False)
+test_dataloader = train_dataloader
+
+contexts = {
+    'no': None,
+    'pyramid pooling': dict(type='PyramidPoolingContext', mid_channels=16),
+    'ASPP': dict(type='ASPPContext', mid_channels=256, neck_channels=64),
+    'U-shaped': _base_.model.head.context,
+}
+maskings = {
+    'no': [],
+    'keypoint': [dict(type='KeypointMasking')],
+    'cutout': [dict(type='Cutout', fill=128, prob=0.5)],
+    'body': [dict(type='BodyMasking')],
+}
+pairs = [
+    *((context, 'body') for context in contexts),
+    *(('U-shaped', masking) for masking in maskings if masking != 'body'),
+]
+ablation = dict(
+    seeds=[0, 1, 2],
+    metrics={f'PCK@{thr}': f'PCK@{thr}' for thr in (0.05, 0.1, 0.2)},
+    baseline='U-shaped context, body masking',
+    variants={
+        f'{context} context, {masking} masking': {
+            'model.head.context': contexts[context]
+            and dict(contexts[context], _delete_=True),
+            'train_dataloader.dataset.pipeline': [
+                new
+                for step in _base_.train_pipeline
+                for new in (
+                    maskings[masking] if step.type == 'BodyMasking' else [step]
+                )
+            ],
+        }
+        for context, masking in pairs
+    },
+)
