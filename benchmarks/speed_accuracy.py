@@ -35,7 +35,7 @@ def parse_args() -> argparse.Namespace:
     model = dict(nargs=2, metavar=('CONFIG', 'CHECKPOINT'), action='append')
     add('--model', required=True, help='once for each', **model)
     add('--out', type=Path, required=True, help='the figure, .png .svg .pdf')
-    add('--metric', help='default: AP, or else PCKh, or else PCK')
+    add('--metric', help='default: AP, or else PCKh, PCK, or PCK@0.1')
     add('--images', type=number, default=50, help='(default: 50)')
     add('--rounds', type=number, default=3, help='(default: 3)')
     add('--device', type=arguments.usable_device, default='cpu')

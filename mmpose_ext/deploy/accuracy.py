@@ -31,6 +31,7 @@ _ACCURACIES = {
     'keypoints_mAP': 'AP',
     'PCKh': 'PCKh',
     'PCK': 'PCK',
+    'PCK@0.1': 'PCK@0.1',
 }
 
 
@@ -150,11 +151,12 @@ def find_accuracy(
     Args:
         metrics (dict[str, float]): The results of the model's evaluator.
         wanted (str, optional): The metric's key. Defaults to ``None``: the AP
-            of keypoints, or else PCKh, or else PCK.
+            of keypoints, or else PCKh, or else PCK, or else PCK@0.1.
 
     Returns:
-        tuple[float, str]: Its value, in percent for COCO's metrics, which are
-        fractions; and its name on an axis.
+        tuple[float, str]: Its value, in percent for the metrics of COCO and
+        :class:`~mmpose_ext.evaluation.KeypointPCK`, which are fractions; and
+        its name on an axis.
 
     Raises:
         InputError: There is none, or it is not a finite number.
@@ -175,7 +177,7 @@ def find_accuracy(
         raise InputError(f'expected a finite {key}, got {value}')
     name = key.rpartition('/')[2]
     title = _ACCURACIES.get(name, name)
-    if re.match(r'AP|AR|\w+_mAP', name):
+    if re.match(r'AP|AR|\w+_mAP|PCK@', name):
         return 100 * value, f'{title} (%)'
     # Of other metrics but LIP's it is unknown whether they are fractions.
     return value, f'{title} (%)' if key.startswith('lip/') else title

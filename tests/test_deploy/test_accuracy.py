@@ -39,6 +39,7 @@ def weights(cfg, tmp_path):
         ({'coco/bbox_mAP': 0.1, 'coco/keypoints_mAP': 0.5}, (50, 'AP (%)')),
         ({'lip/Head': 90.0, 'lip/PCKh': 80.0}, (80, 'PCKh (%)')),
         ({'PCK': 0.5, 'AUC': 0.1}, (0.5, 'PCK')),
+        ({'PCK@0.05': 0.25, 'PCK@0.1': 0.5}, (50, 'PCK@0.1 (%)')),
     ],
 )
 def test_accuracy(metrics, expected):
