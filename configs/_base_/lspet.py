@@ -13,7 +13,13 @@ lspet_train = dict(
 lspet_val = dict(lspet_train, ann_file='val.json', test_mode=True)
 lspet_loader = dict(num_workers=2, persistent_workers=True)
 
-# The trunk of PoseNet: tools/converters/posenet.py. Its norms are folded.
+# The trunk of PoseNet, whose norms are folded. Where its file is missing, a
+# training ends at once and says how it is made.
+posenet_weights = 'data/posenet/mobilenet-v1-w0.75.pth'
+made_by = {
+    posenet_weights: 'python tools/converters/posenet.py POSENET.json '
+    + posenet_weights
+}
 posenet_preprocessor = dict(
     type='PoseDataPreprocessor',
     mean=[127.5, 127.5, 127.5],
@@ -27,7 +33,7 @@ posenet_trunk = dict(
     norm_eval=True,
     init_cfg=dict(
         type='Pretrained',
-        checkpoint='data/posenet/mobilenet-v1-w0.75.pth',
+        checkpoint=posenet_weights,
         prefix='backbone.',
     ),
 )

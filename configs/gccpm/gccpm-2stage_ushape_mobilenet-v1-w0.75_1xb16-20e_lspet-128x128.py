@@ -32,6 +32,7 @@ model = dict(
     test_cfg=dict(flip_test=True, flip_mode='heatmap', shift_heatmap=False),
 )
 
+dataset_type = 'LSPDataset'
 affine = dict(_base_.affine, input_size=codec['input_size'])
 train_pipeline = [
     dict(type='LoadImage'),

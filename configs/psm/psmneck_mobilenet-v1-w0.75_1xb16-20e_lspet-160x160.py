@@ -31,6 +31,8 @@ model = dict(
     test_cfg=dict(flip_test=True, flip_mode='heatmap', shift_heatmap=False),
 )
 
+# MMPose's inferencer asks for these two.
+dataset_type, data_mode = 'LSPDataset', 'topdown'
 affine = dict(type='TopdownAffine', input_size=codec['input_size'])
 train_pipeline = [
     dict(type='LoadImage'),

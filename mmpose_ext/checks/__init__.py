@@ -9,6 +9,7 @@ from typing import Iterator, List, Set
 from ..errors import InputError
 from .checkpoint import (
     check_checkpoint_file,
+    check_pretrained,
     check_state_dict,
     find_whole_checkpoint,
     load_checkpoint_strictly,
@@ -79,6 +80,8 @@ def check_config(cfg, mode: str) -> List[dict]:
     read: Set[str] = set()
     empty = check_datasets(cfg, splits, read)
     check_evaluators(cfg, [s for s in splits if s != 'train'], read)
+    if mode == 'train':
+        check_pretrained(cfg)
     return empty
 
 

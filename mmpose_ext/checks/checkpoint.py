@@ -1,5 +1,6 @@
 """Check a checkpoint before a model works with it."""
 
+import os.path as osp
 import re
 import zipfile
 from collections import OrderedDict
@@ -14,6 +15,7 @@ from torch import nn
 from ..compat.checkpoint_file import find_weights
 from ..errors import InputError
 from .json_files import check_file
+from .keypoint_numbers import find_dicts, type_name
 
 _SHOWN = 5
 
@@ -29,6 +31,34 @@ def check_checkpoint_file(path: str) -> None:
     """
     if '://' not in path:
         check_file(path, 'checkpoint')
+
+
+def check_pretrained(cfg) -> None:
+    """Check that the weights are there that a training begins with.
+
+    What is missing can be made, perhaps: a config may say how under
+    ``made_by``, a dict from files to commands.
+
+    Args:
+        cfg (Config): The whole config.
+
+    Raises:
+        InputError: A file that an ``init_cfg`` of the model names is missing
+            or empty.
+    """
+    for part, place in find_dicts(cfg.get('model'), 'model'):
+        path = part.get('checkpoint')
+        if type_name(part) != 'Pretrained' or not path or '://' in path:
+            continue
+        try:
+            check_file(
+                osp.expanduser(path), f'checkpoint ({place}.checkpoint)'
+            )
+        except InputError as e:
+            command = (cfg.get('made_by') or {}).get(path)
+            if command is None:
+                raise
+            raise InputError(f'{e}; make it by: {command}') from e
 
 
 def find_whole_checkpoint(work_dir: str) -> Optional[str]:

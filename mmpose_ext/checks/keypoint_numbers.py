@@ -102,7 +102,7 @@ def check_keypoint_numbers(cfg, splits) -> None:
 def _check_background(cfg, splits) -> None:
     """Heads that take no map of a background get none."""
     head = (cfg.get('model') or {}).get('head') or {}
-    name = _type_name(head)
+    name = type_name(head)
     stated = _stated_by(name)
     # Users' own heads, of other names, may take it.
     if stated.num_background_maps or not stated.argument:
@@ -112,8 +112,8 @@ def _check_background(cfg, splits) -> None:
         key = 'train_dataloader.dataset'
         places.append((cfg.train_dataloader.dataset, key))
     for node, key in places:
-        for part, place in _dicts(node, key):
-            if _type_name(part) == 'BackgroundHeatmap':
+        for part, place in find_dicts(node, key):
+            if type_name(part) == 'BackgroundHeatmap':
                 raise InputError(
                     f'{place} is a BackgroundHeatmap, which adds a map of the '
                     'background: expected a head that has one, such as '
@@ -135,8 +135,8 @@ def _compare(found: Statements) -> None:
 
 def _in_model(node, where: str) -> Iterator[Tuple[str, int]]:
     """What the heads in a model's config state, at any depth."""
-    for part, place in _dicts(node, where):
-        name = _type_name(part)
+    for part, place in find_dicts(node, where):
+        name = type_name(part)
         stated = _stated_by(name)
         argument = stated.argument
         value = part.get(argument, stated.default)
@@ -172,7 +172,7 @@ def _keypoints_of(head: dict, background: int, value: int) -> Tuple[int, str]:
 
 
 def _in_lists(node, where: str) -> Iterator[Tuple[str, int]]:
-    for part, place in _dicts(node, where):
+    for part, place in find_dicts(node, where):
         for key in _LISTS:
             if isinstance(part.get(key), (list, tuple)):
                 number = len(part[key])
@@ -188,7 +188,7 @@ def _in_dataset(dataset, where: str, scope: str) -> Statements:
          step['num_keypoints'])
         for i, step in enumerate(pipeline)
         if isinstance(step, dict)
-        and _type_name(step) in _CONVERTERS
+        and type_name(step) in _CONVERTERS
         and isinstance(step.get('num_keypoints'), int)
     ]  # fmt: skip
     if 'dataset' in dataset:
@@ -211,7 +211,7 @@ def _in_dataset(dataset, where: str, scope: str) -> Statements:
 def _in_metainfo(cls, dataset, where: str) -> Statements:
     key = f'{where}.metainfo'
     metainfo = load_metainfo(cls, dataset.get('metainfo'), key)
-    place = f'{where} ({_type_name(dataset)} metainfo)'
+    place = f'{where} ({type_name(dataset)} metainfo)'
     number = _count(metainfo, place)
     if number is None:
         return []
@@ -219,7 +219,7 @@ def _in_metainfo(cls, dataset, where: str) -> Statements:
     # Some of MMPose's own metainfo have too few, which are not used.
     if weights != number and any(
         step.get('use_dataset_keypoint_weights')
-        for step, _ in _dicts(dataset.get('pipeline'), '')
+        for step, _ in find_dicts(dataset.get('pipeline'), '')
     ):
         raise InputError(
             f'{place} has {number} keypoints, but {weights} joint_weights'
@@ -255,22 +255,27 @@ def _count(metainfo: dict, place: str) -> Optional[int]:
 def _converts(metrics) -> bool:
     return any(
         part.get('pred_converter') or part.get('gt_converter')
-        for part, _ in _dicts(metrics, '')
+        for part, _ in find_dicts(metrics, '')
     )
 
 
-def _dicts(node, where: str) -> Iterator[Tuple[dict, str]]:
-    """All dicts in a part of a config, and their places."""
+def find_dicts(node, where: str) -> Iterator[Tuple[dict, str]]:
+    """All dicts in a part of a config, and their places.
+
+    Args:
+        node (Any): The part.
+        where (str): Its key.
+    """
     if isinstance(node, dict):
         yield node, where
         for key, value in node.items():
-            yield from _dicts(value, f'{where}.{key}')
+            yield from find_dicts(value, f'{where}.{key}')
     elif isinstance(node, (list, tuple)):
         for i, value in enumerate(node):
-            yield from _dicts(value, f'{where}[{i}]')
+            yield from find_dicts(value, f'{where}[{i}]')
 
 
-def _type_name(part: dict) -> str:
+def type_name(part: dict) -> str:
     """The name of a type, without its scope, also if it is a class."""
     type_ = part.get('type', '')
     return getattr(type_, '__name__', str(type_)).rpartition('.')[2]

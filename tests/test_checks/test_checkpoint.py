@@ -1,5 +1,6 @@
 import pytest
 import torch
+from mmengine.config import Config
 from mmengine.runner import Runner
 from mmpose.registry import MODELS
 from torch import nn
@@ -54,6 +55,36 @@ def test_file_that_is_no_checkpoint(tmp_path):
     with pytest.raises(InputError, match='unknown to the model: model'):
         checkpoint.load_checkpoint_strictly(network(), str(path))
     checkpoint.check_checkpoint_file('https://host/a.pth')
+
+
+def test_weights_that_a_training_begins_with(tmp_path, monkeypatch):
+    path = tmp_path / 'a.pth'
+    made_by = {str(path): 'make a.pth'}
+
+    def check(init_cfg, **kwargs):
+        backbone = dict(type='ResNet', init_cfg=init_cfg)
+        parts = dict(type='Several', parts=[dict(backbone=backbone)])
+        checkpoint.check_pretrained(Config(dict(model=parts, **kwargs)))
+
+    weights = dict(type='Pretrained', checkpoint=str(path))
+    place = r'model\.parts\[0\]\.backbone\.init_cfg'
+    message = rf"^checkpoint \({place}\.checkpoint\) '{path}' does not exist"
+    with pytest.raises(InputError, match=message + '$'):
+        check(weights)
+    with pytest.raises(InputError, match=message + '; make it by: make a.pth'):
+        check(weights, made_by=made_by)
+    place += r'\[1\]'
+    message = rf"^checkpoint \({place}\.checkpoint\) '{path}' is empty$"
+    path.touch()
+    with pytest.raises(InputError, match=message):
+        check([dict(type='Normal'), dict(weights, type='mmengine.Pretrained')])
+    path.write_text('content is looked at when it is loaded')
+    check(weights)
+    monkeypatch.setenv('HOME', str(tmp_path))
+    check(dict(weights, checkpoint='~/a.pth'))
+    check(dict(weights, checkpoint='torchvision://resnet50'))
+    check(dict(type='Normal', checkpoint='no.pth'))
+    check(None)
 
 
 def test_last_whole_checkpoint(tmp_path):
