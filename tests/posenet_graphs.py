@@ -18,6 +18,8 @@ SEPARABLE = [
 ]
 # The nodes behind which the stages 0 to 3 of MobileNetV1 end.
 STAGE_ENDS = ('point1', 'point3', 'point5', 'point11')
+PLAIN = ('Conv2D', 'DepthwiseConv2dNative')
+FUSED = ('_FusedConv2D', 'FusedDepthwiseConv2dNative')
 LEVELS = dict(uint8=255, uint16=65535)
 
 
@@ -25,8 +27,16 @@ def _coded(*names):
     return [base64.b64encode(name.encode()).decode() for name in names]
 
 
-def make_graph(width=0.25, dtype='float32', fused=('BiasAdd', 'Relu6')):
+def make_graph(
+    width=0.25, dtype='float32', behind=('BiasAdd', 'Relu6'), fused=True
+):
     """A PoseNet of random weights.
+
+    Args:
+        width (float): Factor of its channels.
+        dtype (str): As what the kernels are stored.
+        behind (tuple): What follows convolutions.
+        fused (bool): Whether that is in the same node.
 
     Returns:
         tuple: The content of its ``.json`` with all weights in 'w.bin', the
@@ -55,7 +65,7 @@ def make_graph(width=0.25, dtype='float32', fused=('BiasAdd', 'Relu6')):
         arrays[name] = value.astype(float)
         nodes.append(dict(name=name, op='Const'))
 
-    def add_conv(name, source, shape, stride=1, fused=fused):
+    def add_conv(name, source, shape, stride=1, behind=behind):
         fan_in = shape[0] * shape[1]
         is_depthwise = name.startswith('depth')
         fan_in *= 1 if is_depthwise else shape[2]
@@ -63,15 +73,25 @@ def make_graph(width=0.25, dtype='float32', fused=('BiasAdd', 'Relu6')):
         weight = rng.normal(0, 1.6 * fan_in**-0.5, shape)
         add_array(f'{name}/kernel', weight)
         add_array(f'{name}/bias', rng.normal(0.3, 0.3, outputs))
-        op = 'FusedDepthwiseConv2dNative' if is_depthwise else '_FusedConv2D'
         attr = dict(
             strides=dict(list=dict(i=['1', str(stride), str(stride), '1'])),
             dilations=dict(list=dict(i=['1'] * 4)),
             padding=dict(s=_coded('SAME')[0]),
-            fused_ops=dict(list=dict(s=_coded(*fused))),
         )
-        inputs = [source, f'{name}/kernel', f'{name}/bias']
-        nodes.append(dict(name=name, op=op, input=inputs, attr=attr))
+        inputs = [source, f'{name}/kernel']
+        if fused:
+            op = FUSED[is_depthwise]
+            inputs.append(f'{name}/bias')
+            attr['fused_ops'] = dict(list=dict(s=_coded(*behind)))
+            nodes.append(dict(name=name, op=op, input=inputs, attr=attr))
+            return name
+        op = PLAIN[is_depthwise]
+        source = f'{name}/{op}'
+        nodes.append(dict(name=source, op=op, input=inputs, attr=attr))
+        for op in behind:
+            inputs = [source, f'{name}/bias'][: 1 + (op == 'BiasAdd')]
+            source = name if op == behind[-1] else f'{name}/{op}'
+            nodes.append(dict(name=source, op=op, input=inputs))
         return name
 
     channels = round(32 * width)
@@ -82,7 +102,7 @@ def make_graph(width=0.25, dtype='float32', fused=('BiasAdd', 'Relu6')):
         name = add_conv(f'point{i}', name, (1, 1, channels, wide))
         channels = wide
     for head in ('heatmap', 'offset'):
-        add_conv(head, name, (1, 1, channels, 5), fused=('BiasAdd',))
+        add_conv(head, name, (1, 1, channels, 5), behind=('BiasAdd',))
     # An order of the nodes tells nothing.
     nodes = [*nodes[::-1], dict(name='image', op='Placeholder')]
     weights = dict(paths=['w.bin'], weights=entries)
@@ -138,25 +158,26 @@ def evaluate(content, arrays, image):
         return maps[name]
 
     def run(node):
-        source, kernel, bias = node['input']
-        assert node['attr']['padding']['s'] == _coded('SAME')[0]
+        source, *names = node['input']
+        x, op = get(source), node['op']
+        if op == 'BiasAdd':
+            return x + arrays[names[0]]
+        if op == 'Relu6':
+            return x.clip(0, 6)
+        assert op in PLAIN + FUSED
+        attr = node['attr']
+        assert attr['padding']['s'] == _coded('SAME')[0]
         (_, stride, _, _), (_, dilation, _, _) = (
-            map(int, node['attr'][key]['list']['i'])
+            map(int, attr[key]['list']['i'])
             for key in ('strides', 'dilations')
         )
-        x = _convolve(
-            get(source),
-            arrays[kernel],
-            stride,
-            dilation,
-            node['op'] == 'FusedDepthwiseConv2dNative',
-        )
-        x += arrays[bias]
-        fused = node['attr']['fused_ops']['list']['s']
-        if fused == _coded('BiasAdd', 'Relu6'):
-            return x.clip(0, 6)
-        assert fused == _coded('BiasAdd')
-        return x
+        x = _convolve(x, arrays[names[0]], stride, dilation, 'Depthwise' in op)
+        if op in PLAIN:
+            return x
+        fused = attr['fused_ops']['list']['s']
+        assert fused in (_coded('BiasAdd', 'Relu6'), _coded('BiasAdd'))
+        x += arrays[names[1]]
+        return x.clip(0, 6) if len(fused) == 2 else x
 
     for name, node in nodes.items():
         if node['op'] != 'Const':

@@ -17,13 +17,18 @@ from ..deploy.runtimes import check_no_link
 from ..errors import InputError
 from ..models.backbones import MobileNetV1
 
-# Convolutions in a graph, and the order of PyTorch's axes in their kernels:
-# of (H, W, in, out), or for depthwise ones of (H, W, C, 1).
+# The order of PyTorch's axes in kernels of (H, W, in, out), or for depthwise
+# convolutions of (H, W, C, 1).
+_FULL, _DEPTHWISE = (3, 2, 0, 1), (2, 3, 0, 1)
 _CONVS = {
-    '_FusedConv2D': (3, 2, 0, 1),
-    'FusedDepthwiseConv2dNative': (2, 3, 0, 1),
+    'Conv2D': _FULL,
+    '_FusedConv2D': _FULL,
+    'DepthwiseConv2dNative': _DEPTHWISE,
+    'FusedDepthwiseConv2dNative': _DEPTHWISE,
 }
-_FUSED = [base64.b64encode(op).decode() for op in (b'BiasAdd', b'Relu6')]
+# What a convolution does behind itself where these nodes are fused with it.
+_BEHIND = ('BiasAdd', 'Relu6')
+_CODED = {base64.b64encode(op.encode()).decode(): op for op in _BEHIND}
 _DTYPES = dict(
     float32='<f4', float16='<f2', int32='<i4', uint8='u1', uint16='<u2'
 )
@@ -37,9 +42,10 @@ def read_posenet(path: str) -> MobileNetV1:
 
     It may have any width. Weights that were quantised to half precision, 8 or
     16 bits are read as TensorFlow.js does: times their scale, plus their
-    minimum. The batch norms must be folded, as PoseNet's are, into fused
-    convolutions with a bias and ReLU6. Strides and dilations of the graph are
-    not looked at, because those of a MobileNetV1 can be chosen.
+    minimum. The batch norms must be folded, as PoseNet's are, into
+    convolutions with a bias and ReLU6, as one node or three. Strides and
+    dilations of the graph are not looked at, because those of a MobileNetV1
+    can be chosen.
 
     Its norms here add the bias, with a mean of 0 and a variance of 1. The
     maps are right as long as they stay so, with ``norm_eval=True``; for a
@@ -165,12 +171,12 @@ def _follow(nodes: list, weights: Weights, what: str) -> Convs:
         op = _get(node, 'op', str, where)
         if op == 'Placeholder':
             images.append(name)
-        elif op in _CONVS:
+        elif op in _CONVS or op in _BEHIND:
             inputs = _get(node, 'input', list, where)
-            if len(inputs) < 3 or not all(isinstance(x, str) for x in inputs):
+            if not inputs or not all(isinstance(x, str) for x in inputs):
                 raise InputError(
-                    f'{where}: expected the names of its maps, kernel and '
-                    f"bias under 'input', got {inputs}"
+                    f'{where}: expected the names of its maps and weights '
+                    f"under 'input', got {inputs}"
                 )
             readers.setdefault(inputs[0], []).append((where, node))
     if len(images) != 1:
@@ -178,25 +184,29 @@ def _follow(nodes: list, weights: Weights, what: str) -> Convs:
             f'{what}: expected one Placeholder, for the image, among its '
             f'nodes, got {len(images)}'
         )
-    convs: Convs = []
-    name = images[0]
+    steps, name = [], images[0]
     # Where the trunk ends, several read the same maps. A graph that comes
     # back to a node finds no reader there.
     while len(readers.get(name, ())) == 1:
         ((where, node),) = readers.pop(name)
-        if _fused(node) != _FUSED:
-            break
-        _, kernel, bias = node['input'][:3]
-        weight = _tensor(weights, kernel, 4, where)
-        weight = weight.permute(_CONVS[node['op']]).contiguous()
-        shift = _tensor(weights, bias, 1, where)
-        if len(weight) != len(shift):
-            raise InputError(
-                f'{where}: its kernel {kernel!r} has {len(weight)} outputs, '
-                f'its bias {bias!r} {len(shift)}'
-            )
-        convs.append((weight, shift))
+        ops = [node['op'], *_fused(node)]
+        names = node['input'][1:] + [''] * len(ops)
+        steps += [(op, where, names.pop(0)) for op in ops]
         name = node['name']
+    convs: Convs = []
+    for (op, where, kernel), *behind in zip(*[iter(steps)] * 3):
+        if op not in _CONVS or tuple(op for op, *_ in behind) != _BEHIND:
+            break
+        weight = _tensor(weights, kernel, 4, where)
+        weight = weight.permute(_CONVS[op]).contiguous()
+        _, where, name = behind[0]
+        bias = _tensor(weights, name, 1, where)
+        if len(weight) != len(bias):
+            raise InputError(
+                f'{where}: the kernel {kernel!r} has {len(weight)} outputs, '
+                f'the bias {name!r} {len(bias)}'
+            )
+        convs.append((weight, bias))
     if not convs:
         raise InputError(
             f'{what}: expected a convolution with bias and ReLU6, alone, to '
@@ -205,20 +215,21 @@ def _follow(nodes: list, weights: Weights, what: str) -> Convs:
     return convs
 
 
-def _fused(node: Any) -> Any:
+def _fused(node: Any) -> List[str]:
     """What a convolution does behind itself."""
     for key in ('attr', 'fused_ops', 'list', 's'):
         node = node.get(key) if isinstance(node, dict) else None
-    return node
+    names = node if isinstance(node, list) else []
+    return [_CODED.get(str(name), '?') for name in names]
 
 
 def _tensor(weights: Weights, name: str, dims: int, where: str) -> Tensor:
     array, shape = weights.get(name, (None, []))
     if len(shape) != dims:
-        got = 'none' if array is None else f'the shape {shape}'
+        got = 'is none of them' if array is None else f'has the shape {shape}'
         raise InputError(
-            f'{where}: expected weights {name!r} of {dims} dimensions, got '
-            f'{got}'
+            f'{where}: expected weights of {dims} dimensions as an input, but '
+            f'{name!r} {got}'
         )
     return torch.from_numpy(array.reshape(shape))
 

@@ -59,18 +59,20 @@ def assert_maps_are_those_of(trunk, content, arrays, names, widen_factor):
 
 
 @pytest.mark.parametrize(
-    'width, dtype',
+    'width, dtype, fused',
     [
-        (0.5, 'float32'),
-        (0.25, 'float16'),
-        (0.25, 'uint8'),
-        (0.75, 'uint16'),
-        (1, 'uint8'),
+        (0.5, 'float32', True),
+        (0.5, 'float32', False),  # as TensorFlow.js has published it
+        (0.25, 'float16', True),
+        (0.25, 'uint8', True),
+        (0.75, 'uint16', False),
+        (1, 'uint8', True),
     ],
 )
-def test_maps_are_those_of_the_graph(width, dtype, tmp_path):
-    path = graphs.write_graph(tmp_path, width=width, dtype=dtype)
-    content, _, arrays = graphs.make_graph(width=width, dtype=dtype)
+def test_maps_are_those_of_the_graph(width, dtype, fused, tmp_path):
+    kwargs = dict(width=width, dtype=dtype, fused=fused)
+    path = graphs.write_graph(tmp_path, **kwargs)
+    content, _, arrays = graphs.make_graph(**kwargs)
     model = read_posenet(str(path))
     assert_maps_are_those_of(model, content, arrays, graphs.STAGE_ENDS, width)
 
@@ -310,11 +312,11 @@ ODD = {
     ),
     'many dimensions': (
         set_shape(*[1] * 100, 216),
-        "expected weights 'stem/kernel' of 4 dimensions, got the shape",
+        "weights of 4 dimensions as an input, but 'stem/kernel' has the shape",
     ),
     'flat': (
         set_shape(216),
-        r"node 'stem': expected weights 'stem/kernel' of 4 .* shape \[216\]",
+        r"node 'stem': .* 4 dim.* but 'stem/kernel' has the shape \[216\]",
     ),
     'dtype': (
         set_entry(dtype='complex64'),
@@ -368,19 +370,23 @@ ODD = {
     ),
     'node with too few inputs': (
         set_node('stem', input=['image', 'stem/kernel']),
-        r"node 'stem': expected the names of its maps, .* got \['image'",
+        "node 'stem': .* of 1 dimensions .* but '' is none of them",
+    ),
+    'node with no inputs': (
+        set_node('stem', input=[]),
+        r"node 'stem': expected the names of its maps and weights .* got \[\]",
     ),
     'inputs are no names': (
         set_node('stem', input=['image', ['a'], {}]),
-        "node 'stem': expected the names of",
+        "node 'stem': expected the names of its",
     ),
     'unknown weights': (
         set_node('stem', input=['image', 'a', 'stem/bias']),
-        "node 'stem': expected weights 'a' of 4 dimensions, got none",
+        "node 'stem': .* of 4 dimensions .* but 'a' is none of them",
     ),
     'bias of another layer': (
         set_node('stem', input=['image', 'stem/kernel', 'point1/bias']),
-        "'stem/kernel' has 8 outputs, its bias 'point1/bias' 16",
+        "'stem/kernel' has 8 outputs, the bias 'point1/bias' 16",
     ),
     'cycle': (
         set_node('point1', name='stem'),
@@ -470,9 +476,15 @@ def test_other_networks(tmp_path):
             'MobileNetV1 with 20 channels at first',
         ),
         (
-            dict(fused=('BiasAdd', 'Relu')),
+            dict(behind=('BiasAdd', 'Relu')),
             'expected a convolution with bias and ReLU6',
         ),
+        (
+            dict(behind=('BiasAdd', 'Relu'), fused=False),
+            'expected a convolution with bias and ReLU6',
+        ),
+        (dict(behind=('Relu6', 'BiasAdd')), 'expected a convolution with'),
+        (dict(behind=('Relu6',), fused=False), 'expected a convolution with'),
     ):
         path = graphs.write_graph(tmp_path, **kwargs)
         with pytest.raises(InputError, match=message) as e:
