@@ -1,17 +1,23 @@
 """tools/converters/posenet.py, from the command line to the weights."""
 
+import re
 import shutil
+from pathlib import Path
 
 import cv2
 import numpy as np
 import posenet_graphs as graphs
 import pytest
 import torch
+from mmengine.config import Config
+from mmengine.optim import build_optim_wrapper
+from mmpose.registry import MODELS
 from torch import nn
 
 from mmpose_ext.converters.posenet import read_posenet
 from mmpose_ext.models.backbones import MobileNetV1
 
+ROOT = Path(__file__).parents[2]
 TOOL = 'tools/converters/posenet.py'
 
 
@@ -149,3 +155,47 @@ def test_outputs_that_cannot_be_written(graph, images, run_script, tmp_path):
         status, _, err = run_script(TOOL, graph, result, '--images', images)
         assert status == 2 and message in err
         assert 'Calibrating' not in err
+
+
+@pytest.mark.parametrize('data', ['lip', 'coco'])
+def test_start_that_the_readme_of_the_pose_machine_shows(
+    data, run_script, tmp_path
+):
+    """From PoseNet, or from a made-up one where it is not at hand."""
+    readme = (ROOT / 'configs/gccpm/README.md').read_text()
+    code = re.search('```python\n(.*?)```', readme, re.S)[1]
+    (weights,) = re.findall(r"checkpoint='(.*?)'", code)
+    assert f'{TOOL} model-stride16.json {weights}\n' in readme
+    (base,) = re.findall("'(configs/.*?)'", code)
+    assert 'lip' in base and (ROOT / base.replace('lip', data)).exists()
+
+    trunk, config = tmp_path / 'trunk.pth', tmp_path / 'posenet.py'
+    source = graphs.REAL
+    if not source.exists():
+        source = graphs.write_graph(tmp_path, width=0.75)
+    assert run_script(TOOL, source, trunk)[0] == 0
+    code = code.replace(base, str(ROOT / base.replace('lip', data)))
+    config.write_text(code.replace(weights, str(trunk)))
+    cfg = Config.fromfile(config)
+    model = MODELS.build(cfg.model)
+    model.init_weights()
+    expected = torch.load(trunk, weights_only=True)['state_dict']
+    found = {
+        f'backbone.{k}': v for k, v in model.backbone.state_dict().items()
+    }
+    torch.testing.assert_close(found, expected, rtol=0, atol=0)
+    # The input is PoseNet's: RGB, from -1 to 1.
+    red = torch.tensor([0, 0, 255], dtype=torch.uint8).view(3, 1, 1)
+    images = model.data_preprocessor(dict(inputs=[red], data_samples=[]))
+    assert images['inputs'].flatten().tolist() == [1, -1, -1]
+    # The trunk moves least.
+    groups = build_optim_wrapper(model, cfg.optim_wrapper).param_groups
+    rates = {id(p): g['lr'] for g in groups for p in g['params']}
+    for name, parameter in model.backbone.named_parameters():
+        lowest = min(rates.values())
+        assert rates[id(parameter)] <= 2 * lowest, name
+    model.train()
+    maps = model(torch.rand(1, 3, 64, 64), None, mode='tensor')
+    assert maps[-1].shape == (1, dict(lip=17, coco=18)[data], 8, 8)
+    norm = model.backbone.stem.bn
+    assert (norm.running_mean == 0).all() and (norm.running_var == 1).all()
