@@ -15,7 +15,7 @@ _NUMBERS = {
     1: 'i1', 2: 'u1', 3: 'i2', 4: 'u2', 5: 'i4', 6: 'u4', 7: 'f4', 9: 'f8',
     12: 'i8', 13: 'u8',
 }  # fmt: skip
-_MATRIX, _COMPRESSED = 14, 15
+_COMPRESSED = 15
 # Classes of arrays, from double to uint64; not those of text, cells and so on.
 _NUMERIC = range(6, 16)
 _IS_COMPLEX = 0x800
@@ -52,9 +52,7 @@ def read_matlab_array(path: str, name: str, what: str) -> np.ndarray:
         for kind, body in _elements(data[128:], order):
             if kind == _COMPRESSED:
                 body = zlib.decompressobj().decompress(body, _MAX_BYTES)
-                ((kind, body),) = _elements(body, order)
-            if kind != _MATRIX:
-                continue
+                ((_, body),) = _elements(body, order)
             (_, flags), (_, shape), (_, label), *parts = _elements(body, order)
             if label == name.encode():
                 return _to_array(flags, shape, parts, order)
