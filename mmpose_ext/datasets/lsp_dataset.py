@@ -1,9 +1,11 @@
 """Leeds Sports Pose, and its extended training set."""
 
+import logging
 import os.path as osp
 from typing import Any, Dict, List, Optional, Tuple
 
 import numpy as np
+from mmengine.logging import print_log
 from mmpose.datasets.datasets.base import BaseCocoStyleDataset
 from mmpose.registry import DATASETS
 
@@ -74,9 +76,10 @@ def read_lsp(
     Returns:
         dict: ``images``, ``annotations`` and ``categories``. Ids are the
         numbers of the images. A labelled joint outside of its image counts
-        as not labelled. A box holds the labelled joints and a tenth of its
-        longer side around them, within the image; the files have no boxes.
-        An image without a labelled joint has no annotation.
+        as not labelled; a warning says how many do. A box holds the labelled
+        joints and a tenth of its longer side around them, within the image;
+        the files have no boxes. An image without a labelled joint has no
+        annotation.
 
     Raises:
         InputError: If a file or the folder is missing, the file is none of
@@ -104,16 +107,26 @@ def read_lsp(
                 f"'{pattern % first}' to '{pattern % last}'"
             )
     sizes = read_image_sizes(list(names.values()), img_dir)
+    annotations = [
+        annotation
+        for i, size in zip(names, sizes)
+        for annotation in _annotate(i, size, joints[i - 1])
+    ]
+    labelled = sum(int((joints[i - 1, :, 2] > 0).sum()) for i in names)
+    outside = labelled - sum(a['num_keypoints'] for a in annotations)
+    if outside:
+        print_log(
+            f'{outside} of {labelled} labelled joints in {what} are outside '
+            'of their images and count as not labelled',
+            logger='current',
+            level=logging.WARNING,
+        )
     return dict(
         images=[
             dict(id=i, file_name=name, width=width, height=height)
             for (i, name), (width, height) in zip(names.items(), sizes)
         ],
-        annotations=[
-            annotation
-            for i, size in zip(names, sizes)
-            for annotation in _annotate(i, size, joints[i - 1])
-        ],
+        annotations=annotations,
         categories=[LSP_CATEGORY],
     )
 
@@ -135,7 +148,7 @@ def _read_joints(ann_file: str, what: str) -> Tuple[np.ndarray, str]:
     good[..., 2] = np.isin(flags, (0, 1))
     if not good.all():
         i, joint, axis = np.argwhere(~good)[0]
-        expected = ('a number of px', 'a number of px', '0 or 1')[axis]
+        expected = '0 or 1' if axis == 2 else 'a number of px'
         raise InputError(
             f'{what}, image {i + 1}, {LSP_KEYPOINTS[joint]}: '
             f'{("x", "y", "flag")[axis]} is {joints[i, joint, axis]:.16g}, '

@@ -16,7 +16,7 @@ from scipy.io import savemat
 from xtcocotools.coco import COCO
 
 from mmpose_ext.checks import check_config
-from mmpose_ext.datasets import LSPDataset
+from mmpose_ext.datasets import LSPDataset, lsp_dataset
 from mmpose_ext.datasets.lsp_dataset import (
     LSP_CATEGORY,
     LSP_KEYPOINTS,
@@ -175,7 +175,11 @@ def test_any_type_of_number(folder, kind):
         assert annotation['keypoints'][::3] == list(range(10, 150, 10))
 
 
-def test_joints_outside_of_the_image_are_not_labelled(folder):
+def test_joints_outside_of_the_image_are_not_labelled(folder, monkeypatch):
+    messages = []
+    monkeypatch.setattr(
+        lsp_dataset, 'print_log', lambda text, **_: messages.append(text)
+    )
     joints = np.stack([person()] * 3)
     joints[0, 0, 0], joints[0, 1, 1] = -0.01, -3
     joints[0, 2, 0], joints[0, 3, 1] = 200, 100
@@ -189,6 +193,13 @@ def test_joints_outside_of_the_image_are_not_labelled(folder):
     assert not found[:4].any()
     assert found[4:6].tolist() == [[0, 0, 2], [199.9, 99.9, 2]]
     assert first['bbox'] == pytest.approx([0, 0, 200, 100])
+    path = folder / 'joints.mat'
+    assert messages == [
+        f"18 of 28 labelled joints in annotation file '{path}' are outside of "
+        'their images and count as not labelled'
+    ]
+    read(folder, joints[:2], images=(2, 2))
+    assert len(messages) == 1
 
 
 def in_words(joints, size, extended):
