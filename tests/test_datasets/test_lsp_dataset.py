@@ -11,6 +11,7 @@ from mmengine.dataset import pseudo_collate
 from mmengine.model import BaseModel
 from mmengine.runner import Runner
 from mmengine.structures import InstanceData
+from mmpose.registry import DATASETS
 from PIL import Image
 from scipy.io import savemat
 from xtcocotools.coco import COCO
@@ -354,6 +355,27 @@ def test_samples(folder):
     assert first['bbox'].tolist() == [[0, 37, 153, 63]]
     coco = COCO(str(folder / 'lsp.json'))
     assert coco.getImgIds() == [1, 2, 3] and coco.getAnnIds() == [1, 3]
+
+
+def test_both_data_sets_in_one(folder):
+    """Which MMEngine allows if their descriptions are the same."""
+    for name, extended, number in (('lspet', True, 3), ('lsp', False, 2)):
+        content = read(folder, np.stack([person()] * number), extended)
+        (folder / f'{name}.json').write_text(json.dumps(content))
+    parts = [
+        dict(
+            type='LSPDataset',
+            data_root=str(folder),
+            ann_file=f'{name}.json',
+            data_prefix=dict(img=''),
+        )
+        for name in ('lspet', 'lsp')
+    ]
+    data = DATASETS.build(dict(type='ConcatDataset', datasets=parts))
+    names = [sample['img_path'].rpartition('/')[2] for sample in data]
+    assert names == [f'im{i:05}.jpg' for i in (1, 2, 3)] + [
+        f'im{i:04}.jpg' for i in (1, 2)
+    ]
 
 
 LOAD = [dict(type='LoadImage'), dict(type='GetBBoxCenterScale')]
