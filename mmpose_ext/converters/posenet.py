@@ -71,15 +71,7 @@ def read_posenet(path: str) -> MobileNetV1:
         weights.update(_read_group(group, path, where))
     topology = _get(content, 'modelTopology', dict, what)
     nodes = _get(topology, 'node', list, f'{what}, modelTopology')
-    convs = _follow(nodes, weights, what)
-    # The last layers of PoseNet are narrower than those of a MobileNet.
-    model = MobileNetV1(
-        widen_factor=len(convs[0][0]) / 32,
-        out_indices=(3,),
-        act_cfg=dict(type='ReLU6'),
-    )
-    _fill(model, convs, what)
-    return model
+    return _build(_follow(nodes, weights, what), what)
 
 
 def _get(part: Any, key: str, kind: type, where: str) -> Any:
@@ -194,6 +186,7 @@ def _follow(nodes: list, weights: Weights, what: str) -> Convs:
         steps += [(op, where, names.pop(0)) for op in ops]
         name = node['name']
     convs: Convs = []
+    # Three steps each.
     for (op, where, kernel), *behind in zip(*[iter(steps)] * 3):
         if op not in _CONVS or tuple(op for op, *_ in behind) != _BEHIND:
             break
@@ -235,25 +228,38 @@ def _tensor(weights: Weights, name: str, dims: int, where: str) -> Tensor:
 
 
 @torch.no_grad()
-def _fill(model: MobileNetV1, convs: Convs, what: str) -> None:
-    """Give the convolutions their weights, and the norms the bias."""
+def _build(convs: Convs, what: str) -> MobileNetV1:
+    """The network of these convolutions, whose norms add the bias."""
+    channels = len(convs[0][0])
+    # Without memory, until all shapes are known to fit.
+    with torch.device('meta'):
+        # The last layers of PoseNet are narrower than those of a MobileNet.
+        model = MobileNetV1(
+            widen_factor=channels / 32,
+            out_indices=(3,),
+            act_cfg=dict(type='ReLU6'),
+        )
     modules = [m for m in model.modules() if isinstance(m, ConvModule)]
     if len(convs) < len(modules):
         raise InputError(
             f'{what} has {len(convs)} convolutions with ReLU6 one behind the '
             f'other, expected at least {len(modules)}, of a MobileNetV1'
         )
-    for i, (module, (weight, bias)) in enumerate(zip(modules, convs)):
+    for i, (module, (weight, _)) in enumerate(zip(modules, convs)):
         expected = module.conv.weight.shape
         if weight.shape != expected:
             raise InputError(
                 f'{what}: convolution {i} from the image on has a weight of '
                 f'shape {tuple(weight.shape)}, expected {tuple(expected)} of '
-                f'a MobileNetV1 with {len(convs[0][0])} channels at first'
+                f'a MobileNetV1 with {channels} channels at first'
             )
+    model.to_empty(device='cpu')
+    for module, (weight, bias) in zip(modules, convs):
         module.conv.weight.copy_(weight)
+        module.bn.reset_parameters()
         module.bn.weight.fill_(math.sqrt(1 + module.bn.eps))
         module.bn.bias.copy_(bias)
+    return model
 
 
 @torch.no_grad()

@@ -490,3 +490,15 @@ def test_other_networks(tmp_path):
         with pytest.raises(InputError, match=message) as e:
             read_posenet(str(path))
         assert str(path) in str(e.value)
+
+
+def test_a_width_beyond_all_memory(tmp_path):
+    """A MobileNetV1 of so many channels would have terabytes."""
+    content, data, _ = graphs.make_graph()
+    kernel, bias = group_of(content)['weights'][:2]
+    kernel['shape'], bias['shape'] = [1, 1, 1, 400_000], [400_000]
+    data = bytes(8 * 400_000) + data[4 * (216 + 8) :]
+    (tmp_path / 'w.bin').write_bytes(data)
+    (tmp_path / 'graph.json').write_text(json.dumps(content))
+    with pytest.raises(InputError, match=r'\(400000, 1, 1, 1\), expected'):
+        read_posenet(str(tmp_path / 'graph.json'))
