@@ -35,7 +35,7 @@ with `--again`), the command of a row that row, and writes this page.
 COLUMNS = ('what', 'ours', 'theirs', 'ratio', 'range', 'command')
 
 
-def append_record(path: Path, name: str, sides: List[dict]) -> None:
+def append_record(path: Path, name: str, sides: List[dict], **more) -> None:
     """Append what ``measure`` returns, with the date and the machine."""
     info = ''.join(p.read_text() for p in Path('/proc').glob('cpuinfo'))
     parts = re.findall(r'model name\s*: (.+)', info)[:1]
@@ -46,7 +46,8 @@ def append_record(path: Path, name: str, sides: List[dict]) -> None:
     for package in (torch, mmpose, mmpose_ext):
         parts.append(f'{package.__name__} {package.__version__}')
     about = time.strftime('%Y-%m-%d: ', time.gmtime()) + ', '.join(parts)
-    line = json.dumps(dict(name=name, about=about, sides=sides)) + '\n'
+    record = dict(name=name, about=about, sides=sides, **more)
+    line = json.dumps(record) + '\n'
     path.parent.mkdir(parents=True, exist_ok=True)
     # One write to a file opened for appending is not mixed with others.
     with open(path, 'ab', buffering=0) as file:

@@ -43,6 +43,13 @@ from mmpose_ext.engine.steps import run_step
 from mmpose_ext.errors import InputError, did_you_mean, run_tool
 from mmpose_ext.files import write_atomic
 
+# Columns of the table: what is known of each variant, its unit and format.
+COSTS = {
+    'params (M)': ('params', 1e6, '.3f'),
+    'GMACs': ('macs', 1e9, '.3f'),
+    'CPU (ms)': ('seconds', 1e-3, '.1f'),  # not measured here
+}
+
 
 class Run(NamedTuple):
     """One variant with one seed."""
@@ -219,7 +226,9 @@ def make_rows(rows: List[List[str]]) -> str:
 
 def make_table(results: dict, metrics: dict) -> str:
     """Markdown: mean ± standard deviation over the seeds."""
-    rows = [['variant', *metrics, 'params (M)', 'GMACs', 'seeds']]
+    known = set.intersection(*map(set, results.values()))
+    costs = {n: c for n, c in COSTS.items() if c[0] in known}
+    rows = [['variant', *metrics, *costs, 'seeds']]
     for variant, result in results.items():
         row = [variant]
         for metric in metrics.values():
@@ -230,8 +239,9 @@ def make_table(results: dict, metrics: dict) -> str:
             if len(found) > 1:
                 cell += f' ± {statistics.stdev(found):.2g}'
             row.append(cell)
-        cost = (f'{result["params"] / 1e6:.3f}', f'{result["macs"] / 1e9:.3f}')
-        rows.append([*row, *cost, str(len(result['seeds']))])
+        for key, unit, form in costs.values():
+            row.append(f'{result[key] / unit:{form}}')
+        rows.append([*row, str(len(result['seeds']))])
     return join_rows(rows)
 
 
@@ -308,8 +318,16 @@ def main():
     for i, run in enumerate(runs, 1):
         title = f'{run.variant}, seed {run.seed} ({i} of {len(runs)})'
         metrics = train_and_test(run, title)
-        result = dict(params=run.cost.params, macs=run.cost.macs, seeds={})
-        results.setdefault(run.variant, result)['seeds'][run.seed] = metrics
+        result = results.setdefault(
+            run.variant,
+            dict(
+                params=run.cost.params,
+                macs=run.cost.macs,
+                config=str(run.config.relative_to(work_dir)),
+                seeds={},
+            ),
+        )
+        result['seeds'][run.seed] = metrics
         text = json.dumps(content, indent=1)
         write_atomic(work_dir / 'results.json', text.encode())
         tables = make_tables(content)
