@@ -37,10 +37,12 @@ JOINTS = ('shoulder', 'elbow', 'wrist', 'hip', 'knee', 'ankle')
 def store(work_dir: Path, records: Path = RECORDS) -> None:
     """Time the networks of an ablation, and store all that is known."""
     results = read_json(str(work_dir / 'results.json'), 'results')
-    configs = [work_dir / v['config'] for v in results['variants'].values()]
-    specs = [f'network:{config}' for config in configs]
+    configs = [v['config'] for v in results['variants'].values()]
+    specs = [f'network:{work_dir / config}' for config in configs]
     sides = measure(load, specs, isolate=True)
-    page.append_record(records, work_dir.name, sides, results=results)
+    for side, config in zip(sides, configs):  # without a machine's folders
+        side['spec'] = f'network:work_dirs/{results["plan"]}/{config}'
+    page.append_record(records, results['plan'], sides, results=results)
 
 
 def read(records: Path = RECORDS) -> dict:
@@ -111,10 +113,10 @@ def draw(results: dict) -> Figure:
     left, right = figure.subplots(1, 2, sharey=True)
     mark = dict(marker='|', color='k', markersize=16)
     for row, result in enumerate(variants.values()):
-        scores = {seed: m[metric] for seed, m in result['seeds'].items()}
-        for i, score in enumerate(scores.values()):
+        scores = [metrics[metric] for metrics in result['seeds'].values()]
+        for i, score in enumerate(scores):
             left.plot(score, row, 'o', color=f'C{i}', alpha=0.7)
-        left.plot(statistics.mean(scores.values()), row, **mark)
+        left.plot(statistics.mean(scores), row, **mark)
         values = ABLATION['find_differences'](result, baseline, metric)
         if result is baseline:
             right.plot(0, row, **mark)

@@ -40,8 +40,9 @@ def make_variant(*scores):
 def plans(tool, tmp_path, monkeypatch):
     """What is stored of two variants of the plan 'necks_lspet'."""
     variants = {'a': make_variant(0.4, 0.5), 'b': make_variant(0.6, 0.9)}
-    results = dict(metrics={'PCK@0.1': 'PCK@0.1'}, baseline='a')
-    folder = tmp_path / 'necks_lspet'
+    results = dict(plan='necks_lspet', metrics={'PCK@0.1': 'PCK@0.1'})
+    results['baseline'] = 'a'
+    folder = tmp_path / 'runs'
     write_json(folder / 'results.json', dict(results, variants=variants))
     timed = []
 
@@ -55,6 +56,7 @@ def plans(tool, tmp_path, monkeypatch):
     monkeypatch.setitem(tool['store'].__globals__, 'measure', measure)
     tool['store'](folder, tmp_path / 'records.jsonl')
     assert timed == [f'network:{folder}/x/seed_0.py'] * 2
+    assert 'runs' not in (tmp_path / 'records.jsonl').read_text()
     return tool['read'](tmp_path / 'records.jsonl')
 
 

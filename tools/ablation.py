@@ -311,6 +311,7 @@ def main():
 
     results: dict = {}
     content = dict(
+        plan=Path(plan.filename).stem,
         metrics=ablation['metrics'],
         baseline=ablation.get('baseline'),
         variants=results,
