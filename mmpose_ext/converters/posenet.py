@@ -37,15 +37,14 @@ Convs = List[Tuple[Tensor, Tensor]]
 Weights = Dict[str, Tuple[np.ndarray, List[int]]]
 
 
-def read_posenet(path: str) -> MobileNetV1:
+def read_posenet(path: str, output_stride: int = 32) -> MobileNetV1:
     """Read the trunk of a graph model of TensorFlow.js.
 
     It may have any width. Weights that were quantised to half precision, 8 or
     16 bits are read as TensorFlow.js does: times their scale, plus their
     minimum. The batch norms must be folded, as PoseNet's are, into
     convolutions with a bias and ReLU6, as one node or three. Strides and
-    dilations of the graph are not looked at, because those of a MobileNetV1
-    can be chosen.
+    dilations of the graph are not looked at.
 
     Its norms here add the bias, with a mean of 0 and a variance of 1. The
     maps are right as long as they stay so, with ``norm_eval=True``; for a
@@ -54,6 +53,8 @@ def read_posenet(path: str) -> MobileNetV1:
     Args:
         path (str): The ``.json`` of the model; the files of weights that it
             names lie beside it.
+        output_stride (int): That of the MobileNetV1. Defaults to 32, with
+            which its maps are those of PoseNet.
 
     Returns:
         MobileNetV1: Its first four stages, with ReLU6, in single precision.
@@ -62,6 +63,7 @@ def read_posenet(path: str) -> MobileNetV1:
     Raises:
         InputError: A file is missing or something else, names files in other
             folders, or has other content.
+        ValueError: ``output_stride`` is not 4, 8, 16 or 32.
     """
     what = f"graph model '{path}'"
     content = read_json(path, 'graph model')
@@ -71,7 +73,7 @@ def read_posenet(path: str) -> MobileNetV1:
         weights.update(_read_group(group, path, where))
     topology = _get(content, 'modelTopology', dict, what)
     nodes = _get(topology, 'node', list, f'{what}, modelTopology')
-    return _build(_follow(nodes, weights, what), what)
+    return _build(_follow(nodes, weights, what), output_stride, what)
 
 
 def _get(part: Any, key: str, kind: type, where: str) -> Any:
@@ -228,7 +230,7 @@ def _tensor(weights: Weights, name: str, dims: int, where: str) -> Tensor:
 
 
 @torch.no_grad()
-def _build(convs: Convs, what: str) -> MobileNetV1:
+def _build(convs: Convs, output_stride: int, what: str) -> MobileNetV1:
     """The network of these convolutions, whose norms add the bias."""
     channels = len(convs[0][0])
     # Without memory, until all shapes are known to fit.
@@ -237,6 +239,7 @@ def _build(convs: Convs, what: str) -> MobileNetV1:
         model = MobileNetV1(
             widen_factor=channels / 32,
             out_indices=(3,),
+            output_stride=output_stride,
             act_cfg=dict(type='ReLU6'),
         )
     modules = [m for m in model.modules() if isinstance(m, ConvModule)]
@@ -267,7 +270,8 @@ def calibrate_norms(model: nn.Module, images: Iterable[Tensor]) -> None:
     """Give batch norms the statistics of images, without changing any map.
 
     A training with the statistics of batches then starts from about the same
-    maps, as batches have about these statistics.
+    maps, as batches have about these statistics, if its images have the same
+    size and its network the same strides.
 
     Args:
         model (nn.Module): The network, changed in place.

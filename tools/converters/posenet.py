@@ -14,7 +14,8 @@ its .bin files. Google trained it on COCO's keypoints; its licence is Apache
 
 Its batch norms are folded. A training with the statistics of batches would
 destroy its weights in the first step, hence norm_eval=True; without it, have
-the norms calibrated on images of your own by --images.
+the norms calibrated by --images on images of your own, in the size and with
+the output stride of that training, on which these statistics depend.
 
 TensorFlow pads maps of an even size on one side only: maps are those of
 PoseNet where the sides of the image are multiples of 32, plus 1.
@@ -52,7 +53,17 @@ def main(argv=None):
         help='calibrate the norms on an image, a folder of images, or a glob',
     )
     parser.add_argument(
-        '--size', type=int, default=257, help='sides of these images in px'
+        '--size',
+        type=int,
+        default=256,
+        help='sides in px that these images are brought to',
+    )
+    parser.add_argument(
+        '--output-stride',
+        type=int,
+        choices=(4, 8, 16, 32),
+        default=8,
+        help='that of the network they are seen by',
     )
     args = parser.parse_args(argv)
     check_output_file(args.dst, args.overwrite)
@@ -63,7 +74,7 @@ def main(argv=None):
     paths = list_images(args.images) if args.images else []
     for path in paths:
         read_size(path)
-    model = read_posenet(args.src)
+    model = read_posenet(args.src, args.output_stride)
     check_output_folder(osp.dirname(args.dst) or '.')
     if paths:
         calibrate_norms(model, normalised(paths, args.size))
