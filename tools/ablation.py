@@ -218,12 +218,6 @@ def train_and_test(run: Run, title: str) -> dict:
     return json.loads(metrics.read_text())
 
 
-def make_rows(rows: List[List[str]]) -> str:
-    """Markdown of a table whose first row is its head."""
-    rows = [rows[0], ['---'] * len(rows[0]), *rows[1:]]
-    return ''.join(f'| {" | ".join(row)} |\n' for row in rows)
-
-
 def make_table(results: dict, metrics: dict) -> str:
     """Markdown: mean ± standard deviation over the seeds."""
     known = set.intersection(*map(set, results.values()))
