@@ -11,7 +11,8 @@ lspet_train = dict(
     data_prefix=dict(img='images/'),
 )
 lspet_val = dict(lspet_train, ann_file='val.json', test_mode=True)
-lspet_loader = dict(num_workers=2, persistent_workers=True)
+# Workers live for an epoch, so that a resumed training draws as it would have.
+lspet_loader = dict(num_workers=2, persistent_workers=False)
 
 # The trunk of PoseNet, whose norms are folded. Where its file is missing, a
 # training ends at once and says how it is made.
