@@ -137,30 +137,26 @@ def test_writes_what_mmengine_loads(tmp_path):
     )
 
 
-def test_half_precision_where_it_costs_digits_alone():
+def test_kernels_in_half_precision():
     torch.manual_seed(0)
-    kernel, small, large = torch.randn(3, 3, 2, 3, 3)
-    small[1] *= 1e-7  # one filter, which half precision would round to 0
+    kernel, large = torch.randn(2, 3, 2, 3, 3)
+    kernel[0, 0, 0] = 1e-9
     large[2, 0, 0] = 7e4
-    odd = kernel.clone()
-    odd[0, 0, 0] = 1e-9  # beside it, this one does not count
     variances = torch.tensor([1e-9, 1.0, 1e6])
-    halved = halve_weights(
-        dict(kernel=kernel, odd=odd, small=small, large=large, var=variances)
-        | dict(count=torch.tensor(70000), dead=torch.zeros(2, 2)),
-        'x',
-    )
-    halves = [k for k, v in halved.items() if v.dtype == torch.half]
-    assert halves == ['kernel', 'odd', 'dead']
-    assert halved['small'] is small and halved['large'] is large
-    assert halved['var'] is variances and halved['count'] == 70000
+    weights = dict(kernel=kernel, large=large, var=variances)
+    weights['count'] = torch.tensor(70000)
+    halved = halve_weights(weights, 'x')
+    assert list(halved) == list(weights)
+    assert halved['kernel'].dtype == torch.half
     torch.testing.assert_close(
-        halved['odd'].float(), odd, rtol=5e-4, atol=1e-8
+        halved['kernel'].float(), kernel, rtol=2**-11, atol=1e-7
     )
+    for name in ('large', 'var', 'count'):
+        assert halved[name] is weights[name]
 
     kernel[0, 0, 1] = float('nan')
     with pytest.raises(InputError, match=r"'x': kernel is not finite"):
-        halve_weights(dict(a=odd, kernel=kernel), 'x')
+        halve_weights(weights, 'x')
 
 
 def test_a_limit_of_size(tmp_path):
