@@ -12,7 +12,7 @@ from ..errors import InputError, did_you_mean
 WEIGHTS = Path(__file__).resolve().parents[1] / 'weights'
 # What the demos use where no model is named.
 DEFAULT_MODEL = (
-    'gccpm-2stage_ushape_mobilenet-v1-w0.75_1xb16-20e_lspet-128x128'
+    'gccpm-2stage_ushape_mobilenet-v1-w0.75_1xb16-30e_lspet-160x160'
 )
 # In bytes: the package is to remain a small download.
 LARGEST_FILE = 5_000_000

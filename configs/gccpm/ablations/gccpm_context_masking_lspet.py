@@ -8,7 +8,7 @@
 # quarter: 2.05 M parameters and 0.54 GMACs without context, 2.11 M and 0.55 G
 # with pyramid pooling, 2.99 M and 0.78 G with ASPP, 3.96 M and 0.73 G with the
 # U-shaped one.
-_base_ = '../gccpm-2stage_ushape_mobilenet-v1-w0.75_1xb16-20e_lspet-128x128.py'
+_base_ = '../gccpm-2stage_ushape_mobilenet-v1-w0.75_1xb16-30e_lspet-160x160.py'
 
 train_cfg = dict(max_epochs=3)
 param_scheduler = [dict(_base_.lspet_cosine, T_max=3)]
@@ -17,10 +17,24 @@ val_cfg = val_dataloader = val_evaluator = None
 train_dataloader = dict(num_workers=0, persistent_workers=False)
 test_dataloader = train_dataloader
 
+# Smaller than the images of the config, for the budget.
+codec = dict(_base_.codec, input_size=(128, 128), heatmap_size=(16, 16))
+model = dict(head=dict(decoder=codec))
+changes = dict(
+    PaddedTopdownAffine=dict(input_size=codec['input_size']),
+    GenerateTarget=dict(encoder=codec),
+)
+train_pipeline, val_pipeline = (
+    [dict(step, **changes.get(step.type, {})) for step in pipeline]
+    for pipeline in (_base_.train_pipeline, _base_.val_pipeline)
+)
+train_dataloader['dataset'] = dict(pipeline=train_pipeline)
+test_dataloader = dict(train_dataloader, dataset=dict(pipeline=val_pipeline))
+
 contexts = {
     'no': None,
-    'pyramid pooling': dict(type='PyramidPoolingContext', mid_channels=16),
-    'ASPP': dict(type='ASPPContext', mid_channels=256, neck_channels=64),
+    'pyramid pooling': dict(type='PyramidPoolingContext', mid_channels=10),
+    'ASPP': dict(type='ASPPContext', mid_channels=160, neck_channels=40),
     'U-shaped': _base_.model.head.context,
 }
 maskings = {
@@ -43,9 +57,11 @@ ablation = dict(
             and dict(contexts[context], _delete_=True),
             'train_dataloader.dataset.pipeline': [
                 new
-                for step in _base_.train_pipeline
+                for step in train_pipeline
                 for new in (
-                    maskings[masking] if step.type == 'BodyMasking' else [step]
+                    maskings[masking]
+                    if step['type'] == 'BodyMasking'
+                    else [step]
                 )
             ],
         }

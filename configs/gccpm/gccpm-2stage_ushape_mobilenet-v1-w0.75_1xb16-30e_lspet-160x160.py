@@ -1,21 +1,22 @@
-# A 2-stage network on photographs of single persons in sport.
+# A 2-stage network on photographs of single persons in sport. Its widths fit
+# into the package.
 _base_ = [
     './gccpm-2stage_ushape_mobilenet-v1_1xb32-100e_lip-256x256.py',
     '../_base_/lspet.py',
 ]
 
-train_cfg = dict(max_epochs=20, val_interval=1)
+train_cfg = dict(max_epochs=30, val_interval=1)
 optim_wrapper = dict(_delete_=True, **_base_.posenet_optim)
-param_scheduler = [dict(_base_.lspet_cosine, T_max=20)]
+param_scheduler = [dict(_base_.lspet_cosine, T_max=30)]
 randomness = dict(seed=0)
 default_hooks = _base_.lspet_hooks
 custom_hooks = [*_base_.custom_hooks, *_base_.lspet_custom_hooks]
 
 codec = dict(
     type='BackgroundHeatmap',
-    input_size=(128, 128),
-    heatmap_size=(16, 16),
-    sigma=7,
+    input_size=(160, 160),
+    heatmap_size=(20, 20),
+    sigma=8,
 )
 model = dict(
     data_preprocessor=_base_.posenet_preprocessor,
@@ -23,9 +24,9 @@ model = dict(
     head=dict(
         in_channels=384,
         out_channels=15,
-        feat_channels=64,
+        feat_channels=40,
         initial_channels=96,
-        reduction_channels=192,
+        reduction_channels=96,
         use_target_weight=True,
         decoder=codec,
     ),
