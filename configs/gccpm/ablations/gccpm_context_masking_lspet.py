@@ -3,11 +3,10 @@
 #
 # Equal in all variants: trunk, stages, data and training. Each differs from the
 # baseline either in its context or in its masking. All maskings change half of
-# the images, with one grey. Not equal: the cost of the contexts. Their widths
-# are half of the paper's, as those of the head, but inside ASPP's branches a
-# quarter: 2.05 M parameters and 0.54 GMACs without context, 2.11 M and 0.55 G
-# with pyramid pooling, 2.99 M and 0.78 G with ASPP, 3.96 M and 0.73 G with the
-# U-shaped one.
+# the images, with one grey. Not equal: the cost of the contexts, whose widths
+# shrink as those of the head do: 1.43 M parameters and 0.38 GMACs without
+# context, 1.45 M and 0.38 G with pyramid pooling, 1.80 M and 0.48 G with ASPP,
+# 2.35 M and 0.47 G with the U-shaped one.
 _base_ = '../gccpm-2stage_ushape_mobilenet-v1-w0.75_1xb16-30e_lspet-160x160.py'
 
 train_cfg = dict(max_epochs=3)
