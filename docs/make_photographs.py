@@ -19,7 +19,7 @@ from benchmarks import page
 from benchmarks.kinds import load
 from benchmarks.measure import measure
 from mmpose_ext.checks import read_json
-from mmpose_ext.errors import run_tool
+from mmpose_ext.errors import InputError, run_tool
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / 'docs/photographs.md'
@@ -36,7 +36,13 @@ JOINTS = ('shoulder', 'elbow', 'wrist', 'hip', 'knee', 'ankle')
 
 def store(work_dir: Path, records: Path = RECORDS) -> None:
     """Time the networks of an ablation, and store all that is known."""
-    results = read_json(str(work_dir / 'results.json'), 'results')
+    path = work_dir / 'results.json'
+    results = read_json(str(path), 'results')
+    if results['baseline'] not in results['variants']:
+        raise InputError(
+            f"'{path}' has no results of the baseline yet, expected "
+            f'{results["baseline"]!r}'
+        )
     configs = [v['config'] for v in results['variants'].values()]
     specs = [f'network:{work_dir / config}' for config in configs]
     sides = measure(load, specs, isolate=True)

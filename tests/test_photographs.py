@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mmpose_ext.errors import InputError
 from mmpose_ext.files import write_json
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -58,6 +59,14 @@ def plans(tool, tmp_path, monkeypatch):
     assert timed == [f'network:{folder}/x/seed_0.py'] * 2
     assert 'runs' not in (tmp_path / 'records.jsonl').read_text()
     return tool['read'](tmp_path / 'records.jsonl')
+
+
+def test_nothing_is_stored_before_the_baseline_is_tested(tool, tmp_path):
+    results = dict(plan='necks_lspet', baseline='a', variants={'b': {}})
+    write_json(tmp_path / 'results.json', results)
+    with pytest.raises(InputError, match="of the baseline yet, expected 'a'"):
+        tool['store'](tmp_path, tmp_path / 'records.jsonl')
+    assert not (tmp_path / 'records.jsonl').exists()
 
 
 def test_tables(tool, plans):
