@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from mmengine.config import Config
+from mmpose.registry import TRANSFORMS
 
 from mmpose_ext.engine.config import load_config
 from mmpose_ext.errors import InputError
@@ -322,6 +323,9 @@ def test_plans_on_photographs(path, tool):
             assert (word in variant) == (piece in text), (variant, word)
         steps = {step.type: step for step in pipeline}
         assert steps['GenerateTarget'].encoder == cfg.model.head.decoder
+        maskings = {'BodyMasking', 'KeypointMasking', 'Cutout'} & steps.keys()
+        for masking in (TRANSFORMS.build(steps[type_]) for type_ in maskings):
+            assert (masking.prob, masking.fill) == (0.5, 128)
         assert all(may_change.match(key) for key in settings)
         assert common_steps(cfg) == common_steps(plan)
 
