@@ -14,6 +14,7 @@ from mmengine.registry import init_default_scope
 from mmpose.registry import METRICS, MODELS
 from run_tools import error_of, evaluate, read, train, train_tool  # noqa: F401
 
+from mmpose_ext.checks import check_config
 from mmpose_ext.converters import write_weights
 from mmpose_ext.converters.posenet import read_posenet
 from mmpose_ext.datasets import LSPDataset
@@ -229,3 +230,12 @@ def test_missing_files_end_a_training_before_it_starts(
             f'POSENET.json {weights}\n'
         )
     assert not (tmp_path / 'work').exists()
+
+
+@each
+def test_a_test_needs_no_trunk(path, photographs, tmp_path, monkeypatch):
+    """Who tests weights in the package has never made its file."""
+    monkeypatch.chdir(tmp_path)
+    cfg = Config.fromfile(path)
+    cfg.merge_from_dict(options_for(str(photographs)))
+    assert check_config(cfg, 'test') == []
