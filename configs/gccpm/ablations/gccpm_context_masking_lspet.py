@@ -13,8 +13,7 @@ train_cfg = dict(max_epochs=3)
 param_scheduler = [dict(_base_.lspet_cosine, T_max=3)]
 val_cfg = val_dataloader = val_evaluator = None
 # Without workers, a resumed run draws the numbers of an uninterrupted one.
-train_dataloader = dict(num_workers=0, persistent_workers=False)
-test_dataloader = train_dataloader
+loader = dict(num_workers=0, persistent_workers=False)
 
 # Smaller than the images of the config, for the budget.
 codec = dict(_base_.codec, input_size=(128, 128), heatmap_size=(16, 16))
@@ -27,8 +26,8 @@ train_pipeline, val_pipeline = (
     [dict(step, **changes.get(step.type, {})) for step in pipeline]
     for pipeline in (_base_.train_pipeline, _base_.val_pipeline)
 )
-train_dataloader['dataset'] = dict(pipeline=train_pipeline)
-test_dataloader = dict(train_dataloader, dataset=dict(pipeline=val_pipeline))
+train_dataloader = dict(dataset=dict(pipeline=train_pipeline), **loader)
+test_dataloader = dict(dataset=dict(pipeline=val_pipeline), **loader)
 
 contexts = {
     'no': None,
