@@ -12,7 +12,7 @@ _base_ = '../gccpm-2stage_ushape_mobilenet-v1-w0.75_1xb16-30e_lspet-160x160.py'
 train_cfg = dict(max_epochs=3)
 param_scheduler = [dict(_base_.lspet_cosine, T_max=3)]
 val_cfg = val_dataloader = val_evaluator = None
-# Without workers, a resumed run draws the numbers of an uninterrupted one.
+# Loading in the one thread of a run, which a second run beside it would take.
 loader = dict(num_workers=0, persistent_workers=False)
 
 # Smaller than the images of the config, for the budget.

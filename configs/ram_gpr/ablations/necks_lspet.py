@@ -53,7 +53,7 @@ augmented = [
     _base_.lspet_box_transform,
     affine,
 ]
-# Without workers, a resumed run draws the numbers of an uninterrupted one.
+# Loading in the one thread of a run, which a second run beside it would take.
 loader = dict(num_workers=0, persistent_workers=False)
 train_dataloader = dict(
     batch_size=16,
