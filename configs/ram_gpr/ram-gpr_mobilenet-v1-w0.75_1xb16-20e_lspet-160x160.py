@@ -42,7 +42,7 @@ model = dict(
         loss=dict(type='KeypointMSELoss', use_target_weight=True),
         decoder=codec,
     ),
-    test_cfg=dict(flip_test=True, flip_mode='heatmap', shift_heatmap=False),
+    test_cfg=dict(flip_test=True, flip_mode='heatmap', shift_heatmap=True),
 )
 
 # MMPose's inferencer asks for these two.

@@ -41,7 +41,7 @@ model = dict(
         loss=dict(type='KeypointMSELoss', use_target_weight=True),
         decoder=codec,
     ),
-    test_cfg=dict(flip_test=True, flip_mode='heatmap', shift_heatmap=False),
+    test_cfg=dict(flip_test=True, flip_mode='heatmap', shift_heatmap=True),
 )
 
 load = [dict(type='LoadImage'), dict(type='GetBBoxCenterScale')]
