@@ -168,6 +168,8 @@ def test_poses_of_a_flip_test(name, left, warnings):
     torch.manual_seed(0)
     cfg = load_config(name)
     cfg.model.test_cfg.flip_test = True
+    # Its steps on maps without peaks would make much of rounding.
+    cfg.model.head.decoder.pop('unbiased', None)
     use_fused_flip(cfg)
     torch.manual_seed(0)
     model, images, _ = load_network(cfg, batch=2)
