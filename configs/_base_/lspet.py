@@ -13,6 +13,17 @@ lspet_train = dict(
 lspet_val = dict(lspet_train, ann_file='val.json', test_mode=True)
 # Workers live for an epoch, so that a resumed training draws as it would have.
 lspet_loader = dict(num_workers=2, persistent_workers=False)
+lspet_train_loader = dict(
+    batch_size=16,
+    sampler=dict(type='DefaultSampler', shuffle=True),
+    **lspet_loader,
+)
+lspet_test_loader = dict(
+    batch_size=64,
+    drop_last=False,
+    sampler=dict(type='DefaultSampler', shuffle=False, round_up=False),
+    **lspet_loader,
+)
 
 # The trunk of PoseNet, whose norms are folded. Where its file is missing, a
 # training ends at once and says how it is made.
@@ -63,6 +74,14 @@ lspet_box_transform = dict(
     rotate_factor=60,
     rotate_prob=0.8,
 )
+# Before the crop, which has the size of the network's input.
+lspet_load = [dict(type='LoadImage'), dict(type='GetBBoxCenterScale')]
+lspet_augment = [
+    *lspet_load,
+    dict(type='RandomFlip', direction='horizontal'),
+    lspet_box_transform,
+]
+
 lspet_cosine = dict(
     type='CosineAnnealingLR',
     eta_min=0,

@@ -36,31 +36,21 @@ model = dict(
 dataset_type = 'LSPDataset'
 affine = dict(_base_.affine, input_size=codec['input_size'])
 train_pipeline = [
-    dict(type='LoadImage'),
-    dict(type='GetBBoxCenterScale'),
-    dict(type='RandomFlip', direction='horizontal'),
-    _base_.lspet_box_transform,
+    *_base_.lspet_augment,
     affine,
     dict(type='BodyMasking'),
     dict(type='GenerateTarget', encoder=codec),
     dict(type='PackPoseInputs'),
 ]
-val_pipeline = [
-    dict(type='LoadImage'),
-    dict(type='GetBBoxCenterScale'),
-    affine,
-    dict(type='PackPoseInputs'),
-]
+val_pipeline = [*_base_.lspet_load, affine, dict(type='PackPoseInputs')]
 
 train_dataloader = dict(
-    batch_size=16,
+    _base_.lspet_train_loader,
     dataset=dict(_delete_=True, **_base_.lspet_train, pipeline=train_pipeline),
-    **_base_.lspet_loader,
 )
 test_dataloader = dict(
-    batch_size=64,
+    _base_.lspet_test_loader,
     dataset=dict(_delete_=True, **_base_.lspet_val, pipeline=val_pipeline),
-    **_base_.lspet_loader,
 )
 val_dataloader = test_dataloader
 val_evaluator = dict(_delete_=True, **_base_.lspet_metric)

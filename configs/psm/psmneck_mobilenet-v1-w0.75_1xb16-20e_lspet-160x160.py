@@ -35,33 +35,20 @@ model = dict(
 dataset_type, data_mode = 'LSPDataset', 'topdown'
 affine = dict(type='TopdownAffine', input_size=codec['input_size'])
 train_pipeline = [
-    dict(type='LoadImage'),
-    dict(type='GetBBoxCenterScale'),
-    dict(type='RandomFlip', direction='horizontal'),
-    _base_.lspet_box_transform,
+    *_base_.lspet_augment,
     affine,
     dict(type='GenerateTarget', encoder=codec),
     dict(type='PackPoseInputs'),
 ]
-val_pipeline = [
-    dict(type='LoadImage'),
-    dict(type='GetBBoxCenterScale'),
-    affine,
-    dict(type='PackPoseInputs'),
-]
+val_pipeline = [*_base_.lspet_load, affine, dict(type='PackPoseInputs')]
 
 train_dataloader = dict(
-    batch_size=16,
-    sampler=dict(type='DefaultSampler', shuffle=True),
+    _base_.lspet_train_loader,
     dataset=dict(_base_.lspet_train, pipeline=train_pipeline),
-    **_base_.lspet_loader,
 )
 test_dataloader = dict(
-    batch_size=64,
-    drop_last=False,
-    sampler=dict(type='DefaultSampler', shuffle=False, round_up=False),
+    _base_.lspet_test_loader,
     dataset=dict(_base_.lspet_val, pipeline=val_pipeline),
-    **_base_.lspet_loader,
 )
 val_dataloader = test_dataloader
 val_evaluator = _base_.lspet_metric
